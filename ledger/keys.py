@@ -1,0 +1,29 @@
+"""Every name Ledger uses in Redis, built here and nowhere else.
+
+All begin with `ledger:`. What belongs to one queue carries the queue as hash tag, so that a cluster keeps it in one slot.
+"""
+
+from __future__ import annotations
+
+from ledger.events import Priority
+
+PREFIX = "ledger"
+
+GROUP = "workers"
+"""The one consumer group of every dispatch stream."""
+
+MARKER = f"{PREFIX}:dispatch"
+"""String: written at the last refill. Gone means that this Redis has lost its contents, or is another one."""
+
+WAKE = f"{PREFIX}:wake"
+"""Channel: something was appended; dispatchers look at once. Best effort, nothing depends on it."""
+
+
+def stream(queue: str, priority: Priority) -> str:
+    """Stream: the ready jobs of one queue and priority, in the order in which they became ready."""
+    return f"{PREFIX}:{{{queue}}}:{priority.word}"
+
+
+def streams(queue: str) -> list[str]:
+    """The four dispatch streams of a queue, the most urgent first."""
+    return [stream(queue, priority) for priority in Priority]

@@ -1,0 +1,100 @@
+"""The log's contract: append events to jobs' histories and read them back.
+
+Two logs keep it, one in Postgres and one in memory, and one suite (`tests/conformance`) tests both.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Protocol
+from uuid import UUID
+
+import msgspec
+
+from ledger.events import NO_TRACE, Event, Kind, Priority, Trace
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from ledger.events import Entry
+
+
+class Append(msgspec.Struct, frozen=True, kw_only=True):
+    """Events to add to one job, all or none, right after the event the writer saw.
+
+    The log takes them only where the event at `after_version` is there and is of kind `after_kind` (and, for a lease,
+    carries `nonce`), and where nothing stands at the next version. Nothing else guards a job.
+    """
+
+    job_id: UUID
+    events: tuple[Event, ...]
+    queue: str
+    priority: Priority
+    actor: str
+    after_version: int = 0
+    after_kind: Kind | None = None
+    """None only for a job's first event."""
+    nonce: str | None = None
+    """Of the lease whose outcome this is; a void or foreign lease has another."""
+    trace: Trace = NO_TRACE
+
+
+class Recorded(msgspec.Struct, frozen=True):
+    """The append is in the log. `version` and `position` are those of its last event."""
+
+    job_id: UUID
+    version: int
+    position: int
+    at: datetime
+
+
+class Conflict(msgspec.Struct, frozen=True):
+    """The append was refused whole: the version was taken, or the event it follows is not there."""
+
+    job_id: UUID
+    version: int
+    """The version it wanted first."""
+
+
+class Blocked(msgspec.Struct, frozen=True):
+    """Somebody's open transaction holds that version; whether the append wins is known when it ends. Try later."""
+
+    job_id: UUID
+    version: int
+
+
+Outcome = Recorded | Conflict | Blocked
+
+
+class Lease(msgspec.Struct, frozen=True):
+    """A wish to run a job that became ready at `version`."""
+
+    job_id: UUID
+    version: int
+    nonce: str
+
+
+class Log(Protocol):
+    """Append-only histories. Every method may raise Unavailable."""
+
+    def append(self, appends: Sequence[Append]) -> list[Outcome]:
+        """Add each append whole or not at all, independently of the others, and answer in the same order.
+
+        Durable when it returns. A job may occur once in a call.
+        """
+        ...
+
+    def lease(self, leases: Sequence[Lease], worker_id: str) -> list[tuple[Entry, ...]]:
+        """Append `leased` where the job is still ready at that very version, and return the histories of the jobs won.
+
+        May be lost in a crash of Postgres; the nonce then keeps the loser's outcome out.
+        """
+        ...
+
+    def history(self, job_id: UUID) -> tuple[Entry, ...]:
+        """Return a job's events in version order; empty if there is no such job."""
+        ...
+
+    def histories(self, job_ids: Iterable[UUID]) -> dict[UUID, tuple[Entry, ...]]:
+        """Return the histories of several jobs; the unknown ones are absent."""
+        ...

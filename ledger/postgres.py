@@ -1,0 +1,153 @@
+"""The log in Postgres.
+
+The primary key (job_id, version) is the only concurrency control: an append goes in right after the event its writer saw
+or not at all. A batch travels as one JSON parameter, and each call is one statement and one round trip.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+from uuid import UUID
+
+import msgspec
+import orjson
+from psycopg.errors import DeadlockDetected, LockNotAvailable
+
+from ledger.codec import decode, encode
+from ledger.events import KINDS, NO_TRACE, Entry, Event, Kind, Priority, Trace
+from ledger.log import Append, Blocked, Conflict, Lease, Outcome, Recorded
+from ledger.runtime.clock import DatabaseClock
+from ledger.runtime.statements import statement
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from datetime import datetime
+
+    from psycopg import Connection
+
+    from ledger.runtime.database import Database
+
+    AnyConnection = Connection[Any]
+
+_T = TypeVar("_T")
+
+LOCK_TIMEOUT = "50ms"
+"""Long enough for any commit under way, short enough that one caller's open transaction delays a batch but little."""
+
+_APPEND = statement("ledger", "append_events")
+_LEASE = statement("ledger", "lease_jobs")
+_HISTORIES = statement("ledger", "select_histories")
+_NOW = statement("ledger", "select_now")
+
+
+class PostgresLog:
+    """Keeps the contract of `ledger.log.Log` in the database of `database`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.clock = DatabaseClock(self._ask_time)
+
+    def append(self, appends: Sequence[Append]) -> list[Outcome]:
+        with self._database.connection() as connection:
+            return append_on(connection, appends, LOCK_TIMEOUT)
+
+    def lease(self, leases: Sequence[Lease], worker_id: str) -> list[tuple[Entry, ...]]:
+        with self._database.connection() as connection:
+            return _lease_on(connection, leases, worker_id)
+
+    def history(self, job_id: UUID) -> tuple[Entry, ...]:
+        return self.histories([job_id]).get(job_id, ())
+
+    def histories(self, job_ids: Iterable[UUID]) -> dict[UUID, tuple[Entry, ...]]:
+        with self._database.connection() as connection:
+            return histories_on(connection, job_ids)
+
+    def _ask_time(self) -> datetime:
+        with self._database.connection() as connection:
+            row = connection.execute(_NOW).fetchone()
+            assert row is not None
+            return row[0]
+
+
+def append_on(connection: AnyConnection, appends: Sequence[Append], lock_timeout: str | None = None) -> list[Outcome]:
+    """Append on this connection, inside whatever transaction it is in.
+
+    With a `lock_timeout` (never in a caller's own transaction, which a time-out would abort) a batch that meets a place
+    held by somebody's open transaction is split until only the held ones are left; those are answered Blocked.
+    """
+    if not appends:
+        return []
+    rows = orjson.dumps([row for n, append in enumerate(appends) for row in _rows(n, append)]).decode()
+    try:
+        taken = connection.execute(_APPEND, {"rows": rows, "lock_timeout": lock_timeout}, binary=True).fetchall()
+    except (LockNotAvailable, DeadlockDetected):
+        if lock_timeout is None:
+            raise
+        if len(appends) == 1:
+            return [Blocked(appends[0].job_id, appends[0].after_version + 1)]
+        return [o for half in _halves(appends) for o in append_on(connection, half, lock_timeout)]
+    outcomes: list[Outcome] = [Conflict(append.job_id, append.after_version + 1) for append in appends]
+    for n, position, at in taken:
+        append = appends[n]
+        outcomes[n] = Recorded(append.job_id, append.after_version + len(append.events), position, at)
+    return outcomes
+
+
+def histories_on(connection: AnyConnection, job_ids: Iterable[UUID]) -> dict[UUID, tuple[Entry, ...]]:
+    """Read histories on this connection, so that its own uncommitted events are among them."""
+    wanted = orjson.dumps(list(job_ids)).decode()
+    return _grouped(connection.execute(_HISTORIES, {"job_ids": wanted}, binary=True).fetchall())
+
+
+def _lease_on(connection: AnyConnection, leases: Sequence[Lease], worker_id: str) -> list[tuple[Entry, ...]]:
+    if not leases:
+        return []
+    wishes = orjson.dumps([{"job_id": w.job_id, "version": w.version, "nonce": w.nonce} for w in leases]).decode()
+    parameters = {"leases": wishes, "worker_id": worker_id, "lock_timeout": LOCK_TIMEOUT}
+    try:
+        rows = connection.execute(_LEASE, parameters, binary=True).fetchall()
+    except (LockNotAvailable, DeadlockDetected):
+        if len(leases) == 1:
+            return []
+        return [history for half in _halves(leases) for history in _lease_on(connection, half, worker_id)]
+    return list(_grouped(rows).values())
+
+
+def _halves(batch: Sequence[_T]) -> tuple[Sequence[_T], Sequence[_T]]:
+    middle = len(batch) // 2
+    return batch[:middle], batch[middle:]
+
+
+def _rows(n: int, append: Append) -> Iterable[dict[str, Any]]:
+    meta = None if append.trace is NO_TRACE else orjson.Fragment(msgspec.json.encode(append.trace))
+    for index, event in enumerate(append.events):
+        data, body = encode(event)
+        yield {
+            "n": n,
+            "follows": index > 0,
+            "job_id": append.job_id,
+            "version": append.after_version + 1 + index,
+            "kind": KINDS[type(event)],
+            "queue": append.queue,
+            "priority": append.priority,
+            "actor": append.actor,
+            "data": data,
+            "body": None if body is None else orjson.Fragment(body),
+            "meta": meta,
+            "after_kind": append.after_kind,
+            "nonce": append.nonce,
+        }
+
+
+def _grouped(rows: Iterable[tuple[Any, ...]]) -> dict[UUID, tuple[Entry, ...]]:
+    jobs: dict[UUID, list[Entry]] = {}
+    for row in rows:
+        jobs.setdefault(row[0], []).append(_entry(row))
+    return {job_id: tuple(history) for job_id, history in jobs.items()}
+
+
+def _entry(row: tuple[Any, ...]) -> Entry:
+    job_id, version, position, at, kind, queue, priority, actor, schema_version, data, body, meta = row
+    event: Event = decode(Kind(kind), version, schema_version, data, None if body is None else body.encode())
+    trace = NO_TRACE if meta is None else msgspec.json.decode(meta, type=Trace)
+    return Entry(position, at, job_id, version, queue, Priority(priority), actor, event, trace, schema_version)

@@ -1,0 +1,118 @@
+"""Connections to Postgres: one pool a process, every wait bounded, nothing that a pooler in transaction mode would break.
+
+Session state is never relied upon: no LISTEN, no session locks, no SET outside a transaction. The time-outs below end a
+call to a server that has silently gone: keepalives for a connection that waits, `tcp_user_timeout` for one with data in
+flight.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+from psycopg import conninfo
+from psycopg.errors import LockNotAvailable
+from psycopg_pool import ConnectionPool, PoolTimeout
+
+from ledger.errors import Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from psycopg import Connection
+    from psycopg.rows import TupleRow
+
+TRANSIENT = (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout)
+"""What goes away by itself: the server is gone, restarting, full or overloaded. The one list of it."""
+
+_TIMEOUTS = {
+    "connect_timeout": 5,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+}
+_POOL_WAIT = 10.0
+
+
+class Database:
+    """A pool of connections to the log's database. Opens none until the first is needed; safe to share by threads."""
+
+    def __init__(self, url: str, *, size: int = 10, name: str = "ledger") -> None:
+        self.url = url
+        self.size = size
+        self._pool: ConnectionPool[Connection[TupleRow]] = ConnectionPool(
+            url,
+            min_size=0,
+            max_size=size,
+            kwargs={**defaults(url, name), "autocommit": True},
+            timeout=_POOL_WAIT,
+            reconnect_timeout=0,
+            max_idle=120,
+            open=False,
+            name=name,
+        )
+
+    @contextmanager
+    def connection(self) -> Iterator[Connection[TupleRow]]:
+        """Lend a connection in autocommit mode; raise Unavailable when Postgres cannot be reached or goes away.
+
+        Inside, `with connection.transaction()` groups statements.
+        """
+        self._pool.open()
+        with reachable(self.url), self._pool.connection() as connection:
+            yield connection
+
+    def dedicated(self) -> Connection[TupleRow]:
+        """Open a connection that its caller keeps for good and closes: for the loops that never stop."""
+        with reachable(self.url):
+            return psycopg.connect(self.url, autocommit=True, **defaults(self.url, self._pool.name))
+
+    def close(self) -> None:
+        self._pool.close(timeout=2)
+
+
+@contextmanager
+def reachable(url: str) -> Iterator[None]:
+    """Turn the driver's connection errors into Unavailable, with the server named and the password left out."""
+    try:
+        yield
+    except LockNotAvailable:
+        raise  # an operational error by class, but the server is well: the caller decides
+    except TRANSIENT as error:
+        raise Unavailable(f"Postgres at {describe(url)} cannot be used: {_first_line(error)}") from error
+    except Exception as error:
+        # SQLAlchemy wraps the driver's error; ours must come out the same whoever called.
+        cause = getattr(error, "orig", None)
+        if isinstance(cause, TRANSIENT):
+            raise Unavailable(f"Postgres at {describe(url)} cannot be used: {_first_line(cause)}") from error
+        raise
+
+
+def defaults(url: str, name: str) -> dict[str, Any]:
+    """Return the connection parameters that the URL leaves open."""
+    given = conninfo.conninfo_to_dict(url)
+    wanted: dict[str, Any] = {**_TIMEOUTS, "application_name": name}
+    return {key: value for key, value in wanted.items() if key not in given}
+
+
+def describe(url: str) -> str:
+    """Return host, port and database of a URL, for messages; never the password."""
+    try:
+        given = conninfo.conninfo_to_dict(url)
+    except psycopg.ProgrammingError:
+        return "an unreadable DATABASE_URL"
+    return f"{given.get('host') or 'the local socket'}:{given.get('port') or 5432}/{given.get('dbname') or ''}"
+
+
+def sqlalchemy_url(url: str) -> str:
+    """Return the URL in the spelling that makes SQLAlchemy use psycopg 3."""
+    for scheme in ("postgresql://", "postgres://"):
+        if url.startswith(scheme):
+            return "postgresql+psycopg://" + url.removeprefix(scheme)
+    return url
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,55 @@
+"""Connections to Redis: bounded waits, and never a command sent twice behind our back.
+
+Client libraries like to repeat a command whose answer was lost; a repeated XADD is a second message. Here nothing is
+repeated: a connection error comes out, and the caller, who knows what it means, decides.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import redis
+from redis.backoff import NoBackoff
+from redis.exceptions import BusyLoadingError, ConnectionError, OutOfMemoryError, ReadOnlyError, TimeoutError
+from redis.retry import Retry
+
+from ledger.errors import Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+Redis = redis.Redis
+
+TRANSIENT = (ConnectionError, TimeoutError, BusyLoadingError, ReadOnlyError, OutOfMemoryError)
+"""What goes away by itself: Redis is gone, starting, a replica just now, or full. The one list of it."""
+
+
+def connect(url: str, *, longest_block: float = 0.0, name: str = "ledger") -> Redis:
+    """Return a client for this server, connected at its first command. Answers are bytes.
+
+    `longest_block`: seconds for which a command of this client may block on the server by design.
+    """
+    return redis.Redis.from_url(
+        url,
+        socket_connect_timeout=2.0,
+        socket_timeout=5.0 + longest_block,
+        socket_keepalive=True,
+        health_check_interval=0,
+        retry=Retry(NoBackoff(), 0),
+        client_name=name,
+    )
+
+
+@contextmanager
+def reachable(client: Redis) -> Iterator[None]:
+    """Turn connection errors into Unavailable, with the server named and the password left out."""
+    try:
+        yield
+    except TRANSIENT as error:
+        raise Unavailable(f"Redis at {describe(client)} cannot be used: {error}") from error
+
+
+def describe(client: Redis) -> str:
+    options = client.connection_pool.connection_kwargs
+    return options.get("path") or f"{options.get('host', 'localhost')}:{options.get('port', 6379)}/{options.get('db', 0)}"

@@ -1,0 +1,103 @@
+"""The only loop: every service of the system is a `run_once`, turned here until it is told to stop.
+
+The loop waits between turns (shorter after work, longer when idle, at once when woken), survives servers that go away
+(one line in the log when they go, one when they are back), and remembers when it last turned, for the liveness probe.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from typing import TYPE_CHECKING, Protocol
+
+import structlog
+
+from ledger.errors import Unavailable
+from ledger.runtime import database, redis
+
+if TYPE_CHECKING:
+    from datetime import timedelta
+
+log = structlog.get_logger()
+
+_FIRST_PAUSE = 0.1
+_LONGEST_PAUSE = 5.0
+
+
+class Service(Protocol):
+    """One role, one turn at a time; tests turn it by hand."""
+
+    name: str
+
+    def run_once(self) -> bool:
+        """Do one piece of work and say whether there may be more right now. May raise Unavailable."""
+        ...
+
+
+class Loop:
+    """Turns a service until `stop` is set. Waits `shortest` after a turn that found nothing, doubling up to `longest`."""
+
+    def __init__(self, service: Service, stop: threading.Event, *, shortest: timedelta, longest: timedelta) -> None:
+        self.service = service
+        self._stop = stop
+        self._shortest = shortest.total_seconds()
+        self._longest = longest.total_seconds()
+        self._wake = threading.Event()
+        self._turned = time.monotonic()
+
+    @property
+    def seconds_since_turn(self) -> float:
+        """How long ago the loop last turned: a loop that is up but stands still is not alive."""
+        return time.monotonic() - self._turned
+
+    def wake(self) -> None:
+        """Look now: something may have happened."""
+        self._wake.set()
+
+    def halt(self) -> None:
+        self._stop.set()
+        self._wake.set()
+
+    def start(self) -> threading.Thread:
+        thread = threading.Thread(target=self.run, name=self.service.name, daemon=True)
+        thread.start()
+        return thread
+
+    def run(self) -> None:
+        """Turn until told to stop; never raises."""
+        pause, down = self._shortest, 0.0
+        while not self._stop.is_set():
+            self._wake.clear()
+            self._turned = time.monotonic()
+            try:
+                busy = self.service.run_once()
+            except (Unavailable, *database.TRANSIENT, *redis.TRANSIENT) as error:
+                if not down:
+                    log.warning("unavailable", service=self.service.name, error=str(error))
+                down = min(max(down * 2, _FIRST_PAUSE), _LONGEST_PAUSE)
+                self._stop.wait(down * random.uniform(0.5, 1.0))
+                continue
+            except Exception:
+                # The boundary of a service: a bug must be seen, and must not end the others or spin.
+                log.exception("turn failed", service=self.service.name)
+                self._stop.wait(1.0)
+                continue
+            if down:
+                log.info("available again", service=self.service.name)
+                down = 0.0
+            if busy:
+                pause = self._shortest
+                continue
+            self._wake.wait(pause)
+            pause = min(pause * 2, self._longest) if not self._wake.is_set() else self._shortest
+
+
+def run_until_signalled(loops: list[Loop], stop: threading.Event) -> None:
+    """Start the loops, wait until `stop` is set, and let each finish the turn it is in."""
+    threads = [loop.start() for loop in loops]
+    stop.wait()
+    for loop in loops:
+        loop.halt()
+    for thread in threads:
+        thread.join(timeout=10)

@@ -1,0 +1,16 @@
+"""SQL lives in files, one statement a file, named as the method that runs it; here they are read.
+
+A statement is bytes on purpose: psycopg takes literal strings or bytes, so the type checker refuses SQL that somebody
+put together at run time.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.resources import files
+
+
+@cache
+def statement(package: str, name: str) -> bytes:
+    """Return the statement in `<package>/sql/<name>.sql`; `name` may hold a folder, as in `jobs/fold`."""
+    return files(package).joinpath("sql", f"{name}.sql").read_bytes()

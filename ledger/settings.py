@@ -1,0 +1,240 @@
+"""Settings: the environment (and `.env`) becomes one frozen object, checked as a whole at start.
+
+Everything that is wrong is said at once, each with the variable, its value and what is allowed. A variable that is set
+but empty is an error, for it is nearly always a mistake in a deployment file. The README's table is made from `VARIABLES`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from dotenv import dotenv_values
+
+from ledger import durations
+from ledger.errors import InvalidSettings
+from ledger.events import RetryPolicy
+
+Parse = Callable[[str], Any]
+
+QUEUE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,49}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """One variable of the environment: how it is read and what it means."""
+
+    name: str
+    parse: Parse
+    default: str | None
+    meaning: str
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """A queue a worker takes from; with weights, its share of the fetches while all have work."""
+
+    name: str
+    weight: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the processes go by. `database_url` and `redis_url` are None where the embedded servers are to be used."""
+
+    database_url: str | None
+    redis_url: str | None
+    database_pool_size: int
+    api_host: str
+    api_port: int
+    api_workers: int
+    api_threads: int
+    api_timeout: timedelta
+    worker_concurrency: int
+    worker_queues: tuple[Queue, ...]
+    worker_poll_interval: timedelta
+    worker_shutdown_timeout: timedelta
+    worker_heartbeat_interval: timedelta
+    scheduler_stale_job_timeout: timedelta
+    scheduler_poll_interval: timedelta
+    scheduler_batch_size: int
+    job_default_timeout: timedelta
+    job_default_max_retries: int
+    job_retry_backoff: str
+    job_retry_base_delay: timedelta
+    job_retry_max_delay: timedelta
+    job_retry_jitter: str
+    job_max_crashes: int
+    job_max_payload: int
+    job_idempotency_ttl: timedelta
+    log_level: str
+    log_format: str
+
+    @property
+    def retry_policy(self) -> RetryPolicy:
+        return RetryPolicy(
+            backoff=self.job_retry_backoff,  # pyright: ignore[reportArgumentType] — checked when it was read
+            base_seconds=self.job_retry_base_delay.total_seconds(),
+            max_seconds=self.job_retry_max_delay.total_seconds(),
+            jitter=self.job_retry_jitter,  # pyright: ignore[reportArgumentType]
+        )
+
+
+def from_env(env: Mapping[str, str], **given: Any) -> Settings:
+    """Return the settings this environment asks for; raise InvalidSettings naming everything that is wrong.
+
+    `given` overrides by field name, for flags and constructor arguments; None means not given.
+    """
+    problems: list[str] = []
+    values: dict[str, Any] = {}
+    for variable in VARIABLES:
+        values[variable.name.lower()] = _read(variable, env, problems)
+    values |= {name: value for name, value in given.items() if value is not None}
+    if not problems:
+        problems += _contradictions(Settings(**values))
+    if problems:
+        raise InvalidSettings(problems)
+    return Settings(**values)
+
+
+def environment(directory: Path | None = None) -> dict[str, str]:
+    """Return the process' environment over what `.env` in the working directory holds."""
+    path = (directory or Path.cwd()) / ".env"
+    from_file = {name: value or "" for name, value in dotenv_values(path).items()} if path.is_file() else {}
+    return from_file | dict(os.environ)
+
+
+def load(**given: Any) -> Settings:
+    """Return the settings of this process: flag over environment over `.env`."""
+    return from_env(environment(), **given)
+
+
+def _read(variable: Variable, env: Mapping[str, str], problems: list[str]) -> Any:
+    text = env.get(variable.name, variable.default)
+    if text is None:
+        return None
+    try:
+        if not text.strip():
+            raise ValueError("is set but empty; give it a value or unset it")
+        return variable.parse(text.strip())
+    except ValueError as error:
+        shown = "" if variable.name.endswith("_URL") else f"={text}"
+        problems.append(f"{variable.name}{shown}: {error}")
+        return None
+
+
+def _contradictions(settings: Settings) -> list[str]:
+    found: list[str] = []
+    if settings.job_retry_base_delay > settings.job_retry_max_delay:
+        found.append("JOB_RETRY_BASE_DELAY is longer than JOB_RETRY_MAX_DELAY; make it at most as long")
+    if settings.worker_heartbeat_interval * 3 > settings.scheduler_stale_job_timeout:
+        found.append(
+            "WORKER_HEARTBEAT_INTERVAL is more than a third of SCHEDULER_STALE_JOB_TIMEOUT; "
+            "a worker that is well would be taken for silent"
+        )
+    return found
+
+
+def _duration(least: str, most: str | None = None) -> Parse:
+    def parse(text: str) -> timedelta:
+        span = durations.parse(text)
+        if span < durations.parse(least) or (most and span > durations.parse(most)):
+            raise ValueError(f"must be {f'{least} to {most}' if most else f'at least {least}'}")
+        return span
+
+    return parse
+
+
+def _integer(least: int, most: int | None = None) -> Parse:
+    allowed = f"a whole number from {least} to {most}" if most else f"a whole number, at least {least}"
+
+    def parse(text: str) -> int:
+        if not re.fullmatch(r"-?\d{1,18}", text) or int(text) < least or (most and int(text) > most):
+            raise ValueError(f"must be {allowed}")
+        return int(text)
+
+    return parse
+
+
+def _choice(*words: str) -> Parse:
+    def parse(text: str) -> str:
+        if text not in words:
+            raise ValueError(f"must be one of {', '.join(words)}")
+        return text
+
+    return parse
+
+
+def _url(*schemes: str) -> Parse:
+    def parse(text: str) -> str:
+        if not text.startswith(tuple(f"{scheme}://" for scheme in schemes)):
+            raise ValueError(f"must begin with {' or '.join(f'{scheme}://' for scheme in schemes)}")
+        return text
+
+    return parse
+
+
+def _size(text: str) -> int:
+    match = re.fullmatch(r"(\d{1,15})\s*(B|KiB|MiB)?", text)
+    if not match or int(match[1]) < 1:
+        raise ValueError("must be a size such as 65536, 512KiB or 1MiB")
+    return int(match[1]) * {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20}[match[2] or "B"]
+
+
+def queues(text: str) -> tuple[Queue, ...]:
+    """Read `critical,default,low`, or with weights `critical:6,default:3`; all have a weight or none has."""
+    found: list[Queue] = []
+    for item in text.split(","):
+        name, colon, weight = item.strip().partition(":")
+        if not QUEUE_NAME.fullmatch(name):
+            raise ValueError(f"{item.strip()!r} is not a queue name (letters, digits, '.', '_', '-'; at most 50)")
+        if colon and not re.fullmatch(r"[1-9]\d{0,5}", weight):
+            raise ValueError(f"the weight of {name!r} must be a whole number, at least 1")
+        found.append(Queue(name, int(weight) if colon else None))
+    if len({queue.name for queue in found}) < len(found):
+        raise ValueError("names a queue twice")
+    if len({queue.weight is None for queue in found}) > 1:
+        raise ValueError("gives a weight to some queues only; give one to all or to none")
+    return tuple(found)
+
+
+def _text(text: str) -> str:
+    return text
+
+
+VARIABLES: tuple[Variable, ...] = (
+    Variable("DATABASE_URL", _url("postgresql", "postgres"), None, "Postgres 15 to 18; embedded where unset"),
+    Variable("REDIS_URL", _url("redis", "rediss", "unix"), None, "Redis 7 or Valkey 8; embedded where unset"),
+    Variable("DATABASE_POOL_SIZE", _integer(1, 1000), "10", "connections per process"),
+    Variable("API_HOST", _text, "127.0.0.1", "listen address"),
+    Variable("API_PORT", _integer(0, 65535), "8080", "listen port"),
+    Variable("API_WORKERS", _integer(1, 256), "2", "API processes"),
+    Variable("API_THREADS", _integer(1, 256), "4", "threads in each of them"),
+    Variable("API_TIMEOUT", _duration("100ms"), "15s", "limit of one request, then 503"),
+    Variable("WORKER_CONCURRENCY", _integer(1, 10_000), "10", "jobs at once in a worker process"),
+    Variable("WORKER_QUEUES", queues, "critical,default,low", "in this order, or weighted: `critical:6,default:3`"),
+    Variable("WORKER_POLL_INTERVAL", _duration("10ms"), "1s", "longest wait for work when nothing wakes the worker"),
+    Variable("WORKER_SHUTDOWN_TIMEOUT", _duration("0s"), "30s", "how long SIGTERM lets running jobs finish"),
+    Variable("WORKER_HEARTBEAT_INTERVAL", _duration("100ms"), "5s", "one heartbeat row a process"),
+    Variable("SCHEDULER_STALE_JOB_TIMEOUT", _duration("300ms"), "30s", "silence after which leases are released"),
+    Variable("SCHEDULER_POLL_INTERVAL", _duration("10ms"), "1s", "how often to look for due jobs"),
+    Variable("SCHEDULER_BATCH_SIZE", _integer(1, 100_000), "1000", "jobs a statement; a full one is followed at once"),
+    Variable("JOB_DEFAULT_TIMEOUT", _duration("1ms", "168h"), "5m", "limit of one run"),
+    Variable("JOB_DEFAULT_MAX_RETRIES", _integer(0, 1000), "3", "retries after the first run"),
+    Variable("JOB_RETRY_BACKOFF", _choice("constant", "linear", "exponential"), "exponential", "how delays grow"),
+    Variable("JOB_RETRY_BASE_DELAY", _duration("1ms", "168h"), "10s", "the first delay, before jitter"),
+    Variable("JOB_RETRY_MAX_DELAY", _duration("1ms", "168h"), "1h", "no delay is longer"),
+    Variable("JOB_RETRY_JITTER", _choice("none", "full", "equal", "decorrelated"), "equal", "how delays are spread"),
+    Variable("JOB_MAX_CRASHES", _integer(1, 1000), "3", "the n-th worker a job kills dead-letters it as poison"),
+    Variable("JOB_MAX_PAYLOAD", _size, "1MiB", "largest payload, in bytes as sent"),
+    Variable("JOB_IDEMPOTENCY_TTL", _duration("1s"), "24h", "how long an idempotency key is kept"),
+    Variable("LOG_LEVEL", _choice("debug", "info", "warning", "error"), "info", "least severe lines shown"),
+    Variable("LOG_FORMAT", _choice("json", "console"), "json", "one JSON object a line, or coloured text"),
+)
+
+assert [variable.name.lower() for variable in VARIABLES] == [field.name for field in fields(Settings)]

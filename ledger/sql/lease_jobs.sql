@@ -1,0 +1,53 @@
+-- Leases the jobs that are still ready at the very version a dispatch message named, and reads what a worker needs.
+--
+--   leases        one JSON array of {job_id, version, nonce}, a job at most once
+--   worker_id     who leases
+--   lock_timeout  how long to wait for somebody's open transaction that holds one of these places
+--
+-- Returns every event of each job won, the lease included, in version order. What is not returned was leased by another,
+-- cancelled, or never there. Served by the primary key. Commits asynchronously: a lease that a crash of Postgres takes
+-- away only means that the job is dispatched again, and the nonce keeps the first holder's outcome out.
+with limits as materialized (
+  select
+    set_config('lock_timeout', %(lock_timeout)s, true) as set,
+    set_config('synchronous_commit', 'off', true) as asynchronous
+),
+input as materialized (
+  select r.*
+  from limits, json_to_recordset(%(leases)s::json) as r (job_id uuid, version int, nonce text)
+  where limits.set is not null and limits.asynchronous is not null
+),
+leased as (
+  insert into ledger.events (job_id, version, kind, queue, priority, actor, data)
+  select
+    r.job_id, r.version + 1, 'leased', p.queue, p.priority, 'worker:' || %(worker_id)s::text,
+    json_build_object('worker_id', %(worker_id)s::text, 'attempt', p.leases + 1, 'nonce', r.nonce)
+  from input r
+  cross join lateral (
+    select e.queue, e.priority, e.kind, (
+      select count(*) from ledger.events l where l.job_id = r.job_id and l.version < r.version and l.kind = 'leased'
+    ) as leases
+    from ledger.events e
+    where e.job_id = r.job_id and e.version = r.version
+    offset 0  -- keeps the planner from joining the whole log instead of looking up one key a row
+  ) as p
+  where p.kind = 'enqueued'
+  order by r.job_id
+  on conflict (job_id, version) do nothing
+  returning position, at, job_id, version, kind, priority, queue, actor, schema_version, data, body, meta
+)
+select l.job_id, l.version, l.position, l.at, l.kind::text, l.queue, l.priority, l.actor, l.schema_version,
+       l.data::text, null::text as body, l.meta::text
+from leased l
+union all
+select e.job_id, e.version, e.position, e.at, e.kind::text, e.queue, e.priority, e.actor, e.schema_version,
+       e.data::text, e.body::text, e.meta::text
+from leased l
+cross join lateral (
+  select h.job_id, h.version, h.position, h.at, h.kind, h.queue, h.priority, h.actor, h.schema_version,
+         h.data, h.body, h.meta
+  from ledger.events h
+  where h.job_id = l.job_id and h.version < l.version
+  offset 0
+) as e
+order by job_id, version

@@ -1,0 +1,2 @@
+-- The database's clock, the only one that decides when something is due.
+select clock_timestamp()

@@ -1,0 +1,20 @@
+"""The log and the control tables."""
+
+from pathlib import Path
+
+from alembic import op
+
+revision = "0001"
+down_revision = None
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    # Straight to the driver: the file holds several statements, and its % and : are its own.
+    script = Path(__file__).with_suffix(".sql").read_bytes()
+    op.get_bind().connection.driver_connection.execute(script)
+
+
+def downgrade() -> None:
+    raise RuntimeError("the log is never removed by a migration; drop the schemas by hand if you mean it")
