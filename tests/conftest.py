@@ -182,8 +182,6 @@ def _database(servers: Servers, maintenance: psycopg.Connection, name: str, temp
 
 def _drop_databases(servers: Servers) -> None:
     """Leave nothing in a server that outlives the run."""
-    if servers.origin != "given by URL":
-        return
     with connect(servers.database_url) as connection:
         for (name,) in connection.execute(
             "select datname from pg_database where starts_with(datname, %s)", [servers.run]
