@@ -210,7 +210,7 @@ class _Embedded(ABC):
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
             with self._turn():
-                self._server = self.found() or self._begin()
+                self._server = self._joined() or self._begin()
         except OSError as error:
             raise Unavailable(f"{self.title} cannot be started in {self.directory}: {error}; {self.remedy}") from error
         return self.url
@@ -237,10 +237,26 @@ class _Embedded(ABC):
 
     def found(self) -> Server | None:
         """The server that runs in this directory now and will not die the next moment, if any."""
+        record = self._living()
+        return _server_in(record) if record is not None and self._ask(record.url) else None
+
+    def _joined(self) -> Server | None:
+        """Wait for a server that another process has here; while its owner lives, it is not ours to replace."""
+        deadline = time.monotonic() + START_LIMIT
+        while (record := self._living()) is not None:
+            if self._ask(record.url):
+                return _server_in(record)
+            if time.monotonic() > deadline:
+                raise Unavailable(
+                    f"{self.title} (pid {record.pid}), started by process {record.owner}, does not answer;"
+                    f" stop that process, or look into {self.log}"
+                )
+            threading.Event().wait(0.1)
+        return None
+
+    def _living(self) -> _Record | None:
         record = self._recorded()
-        if record is None or not _alive(record.owner) or not self._at_home(record.pid):
-            return None
-        return Server(record.url, record.pid, record.version) if self._ask(record.url) else None
+        return record if record is not None and _alive(record.owner) and self._at_home(record.pid) else None
 
     def _begin(self) -> Server:
         place = self._prepare()
@@ -522,6 +538,10 @@ _POSTGRES_SETTINGS = {
     "log_timezone": "UTC",
     "shared_preload_libraries": "pg_stat_statements",
 }
+
+
+def _server_in(record: _Record) -> Server:
+    return Server(record.url, record.pid, record.version)
 
 
 def _connect(url: str) -> psycopg.Connection[tuple[object, ...]]:

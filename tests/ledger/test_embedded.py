@@ -139,6 +139,15 @@ def test_a_borrower_does_not_stop_or_kill(private_redis):
         assert client.ping()
 
 
+def test_a_server_that_is_only_slow_is_left_alone(private_redis, monkeypatch):
+    monkeypatch.setattr("ledger.runtime.embedded.START_LIMIT", 0.5)
+    os.kill(private_redis.pid, signal.SIGSTOP)
+    with pytest.raises(Unavailable, match="does not answer"):
+        EmbeddedRedis(private_redis.directory).start()
+    os.kill(private_redis.pid, signal.SIGCONT)
+    assert EmbeddedRedis(private_redis.directory).start() == private_redis.url
+
+
 def test_a_killed_starter_takes_its_servers_along_and_the_next_one_starts_at_once(servers_directory):
     with _starter(servers_directory) as first:
         *urls, postgres_pid, redis_pid = first.stdout.readline().split()
