@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import datetime
 from enum import StrEnum
 from functools import reduce
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING, Any, assert_never
 from uuid import UUID
 
 import msgspec
@@ -110,8 +110,37 @@ class JobState(msgspec.Struct, frozen=True, kw_only=True):
     failure: Failed | None = None
     """The last failure since the job last started afresh."""
     death: DeadLettered | None = None
-    result: bytes | None = None
+    result_body: bytes | None = None
+    """What the handler returned, as JSON."""
     correlation_id: str | None = None
+
+    @property
+    def type(self) -> str:
+        return self.request.type
+
+    @property
+    def payload(self) -> Any:
+        """The payload, decoded anew at each call."""
+        return msgspec.json.decode(self.request.payload)
+
+    @property
+    def result(self) -> Any:
+        """What the handler returned, decoded anew at each call."""
+        return None if self.result_body is None else msgspec.json.decode(self.result_body)
+
+    @property
+    def max_retries(self) -> int:
+        return self.request.max_retries
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        return self.request.metadata
+
+    @property
+    def last_error(self) -> str | None:
+        if self.failure is None:
+            return None
+        return f"{self.failure.error_type}: {self.failure.error_message}"
 
     @property
     def lease_version(self) -> int:
@@ -162,7 +191,7 @@ def evolve(job: JobState, entry: Entry) -> JobState:
                 "nonce": event.nonce,
             }
         case Succeeded():
-            changes = _ended(State.SUCCEEDED, entry) | {"result": event.result}
+            changes = _ended(State.SUCCEEDED, entry) | {"result_body": event.result}
         case Failed():
             changes = {"state": State.FAILED, "failure": event, "worker_id": None, "nonce": None}
         case Retried():
