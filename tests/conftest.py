@@ -114,6 +114,14 @@ def database(
     yield from _database(servers, maintenance, next(database_names), template)
 
 
+@pytest.fixture(scope="module")
+def module_database(
+    servers: Servers, maintenance: psycopg.Connection, database_names: Iterator[str], template: str
+) -> Iterator[str]:
+    """The URL of a migrated database that a module's tests share, each with job ids of its own."""
+    yield from _database(servers, maintenance, next(database_names), template)
+
+
 @pytest.fixture
 def redis_url(servers: Servers) -> str:
     """The URL of an empty logical database that no other worker uses. Channels, unlike keys, are common to all."""
