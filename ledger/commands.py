@@ -54,7 +54,13 @@ def succeed(job: JobState, duration_ms: float, result: bytes | None) -> Events:
 
 
 def fail(
-    job: JobState, failure: Failed, now: datetime, random: Random, *, permanent: bool = False, after: timedelta | None = None
+    job: JobState,
+    failure: Failed,
+    now: datetime,
+    random: Random,
+    *,
+    permanent: bool = False,
+    after: timedelta | None = None,
 ) -> Events:
     """Record a failed run and what follows from it: a retry while the budget lasts, else death.
 

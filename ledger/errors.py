@@ -2,11 +2,13 @@
 
     LedgerError
     ├── InvalidRequest        a value that is not allowed, with each bad member named
+    ├── MalformedJson         a text that is not JSON, or not one object
     ├── JobNotFound           no such job in the log
     ├── CommandRefused        the verb is not allowed in the job's present state
     ├── VersionConflict       another writer appended first
     │   └── JobExists         … the very first event: the id is taken
     ├── IdempotencyConflict   the same key came with another request
+    ├── IdempotencyKeyInUse   another request with this key has not ended yet
     ├── LeaseLost             the outcome of a run whose lease is void
     ├── UnknownType           no handler is registered for the type
     ├── JobTimeout            a run went over its time limit
@@ -50,6 +52,10 @@ class InvalidRequest(LedgerError):
         super().__init__("; ".join(f"{b.pointer.lstrip('/') or 'request'}: {b.detail}" for b in breaches))
 
 
+class MalformedJson(LedgerError):
+    """A text that is not JSON, or not one object and nothing after it."""
+
+
 class JobNotFound(LedgerError):
     def __init__(self, job_id: UUID | str) -> None:
         self.job_id = job_id
@@ -84,6 +90,12 @@ class IdempotencyConflict(LedgerError):
     def __init__(self, key: str, job_id: UUID) -> None:
         self.key, self.job_id = key, job_id
         super().__init__(f"idempotency key {key!r} was used for a different request (job {job_id}); use a new key")
+
+
+class IdempotencyKeyInUse(LedgerError):
+    def __init__(self, key: str) -> None:
+        self.key = key
+        super().__init__(f"another request with idempotency key {key!r} has not ended; send this one again in a moment")
 
 
 class LeaseLost(LedgerError):

@@ -15,6 +15,7 @@ from uuid import UUID
 MAX_SKEW = timedelta(days=1)
 """How far a caller's id may be from the server's clock."""
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _VARIANT = 0x8000_0000_0000_0000
 _last: int = 0
 
@@ -38,16 +39,21 @@ def born_at(job_id: UUID) -> datetime:
     >>> born_at(UUID("01980000-0000-7000-8000-000000000000")).isoformat()
     '2025-07-12T18:57:36.768000+00:00'
     """
-    return datetime.fromtimestamp((job_id.int >> 80) / 1000, UTC)
+    return _EPOCH + timedelta(milliseconds=job_id.int >> 80)
 
 
 def smallest_at(at: datetime) -> UUID:
     """Return the lowest id a job born at this instant can have: the bound of a partition or of a time filter."""
-    return UUID(int=int(at.timestamp() * 1000) << 80)
+    return UUID(int=_milliseconds(at) << 80)
 
 
 def is_v7(job_id: UUID) -> bool:
     return (job_id.int >> 76) & 0xF == 7 and (job_id.int >> 62) & 0b11 == 0b10
+
+
+def is_near(job_id: UUID, now: datetime) -> bool:
+    """Say whether the id was made within MAX_SKEW of this instant; ids further off could name a partition nobody has."""
+    return abs((job_id.int >> 80) - now.timestamp() * 1000) <= MAX_SKEW.total_seconds() * 1000
 
 
 def parse(text: str) -> UUID | None:
@@ -65,8 +71,12 @@ def derive(schedule_id: UUID, tick: datetime) -> UUID:
     The birth is the tick itself; the rest is a digest of both.
     """
     digest = hashlib.sha256(schedule_id.bytes + tick.astimezone(UTC).isoformat().encode()).digest()
-    ticks = (int(tick.timestamp() * 1000) << 12) | (int.from_bytes(digest[:2]) & 0xFFF)
+    ticks = (_milliseconds(tick) << 12) | (int.from_bytes(digest[:2]) & 0xFFF)
     return _build(ticks, int.from_bytes(digest[2:10]))
+
+
+def _milliseconds(at: datetime) -> int:
+    return (at - _EPOCH) // timedelta(milliseconds=1)
 
 
 def _build(ticks: int, low: int) -> UUID:

@@ -61,7 +61,9 @@ def returned(job: JobState, value: Any, duration_ms: float, now: datetime) -> Ev
     return commands.succeed(job, duration_ms, encode_result(value))
 
 
-def raised(job: JobState, error: BaseException, stack: str, duration_ms: float, now: datetime, random: Random) -> Events:
+def raised(
+    job: JobState, error: BaseException, stack: str, duration_ms: float, now: datetime, random: Random
+) -> Events:
     """Return the events of a run that ended in an exception."""
     failure = Failed(
         error_type=type(error).__name__,

@@ -96,7 +96,7 @@ def append_on(connection: AnyConnection, appends: Sequence[Append], lock_timeout
 def histories_on(connection: AnyConnection, job_ids: Iterable[UUID]) -> dict[UUID, tuple[Entry, ...]]:
     """Read histories on this connection, so that its own uncommitted events are among them."""
     wanted = orjson.dumps(list(job_ids)).decode()
-    return _grouped(connection.execute(_HISTORIES, {"job_ids": wanted}, binary=True).fetchall())
+    return grouped(connection.execute(_HISTORIES, {"job_ids": wanted}, binary=True).fetchall())
 
 
 def _lease_on(connection: AnyConnection, leases: Sequence[Lease], worker_id: str) -> list[tuple[Entry, ...]]:
@@ -110,7 +110,7 @@ def _lease_on(connection: AnyConnection, leases: Sequence[Lease], worker_id: str
         if len(leases) == 1:
             return []
         return [history for half in _halves(leases) for history in _lease_on(connection, half, worker_id)]
-    return list(_grouped(rows).values())
+    return list(grouped(rows).values())
 
 
 def _halves(batch: Sequence[_T]) -> tuple[Sequence[_T], Sequence[_T]]:
@@ -139,7 +139,8 @@ def _rows(n: int, append: Append) -> Iterable[dict[str, Any]]:
         }
 
 
-def _grouped(rows: Iterable[tuple[Any, ...]]) -> dict[UUID, tuple[Entry, ...]]:
+def grouped(rows: Iterable[tuple[Any, ...]]) -> dict[UUID, tuple[Entry, ...]]:
+    """Decode rows with the columns and the order of `select_histories`."""
     jobs: dict[UUID, list[Entry]] = {}
     for row in rows:
         jobs.setdefault(row[0], []).append(_entry(row))

@@ -17,7 +17,9 @@ from redis.retry import Retry
 from ledger.errors import Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+    from redis.connection import AbstractConnection
 
 Redis = redis.Redis
 
@@ -25,11 +27,20 @@ TRANSIENT = (ConnectionError, TimeoutError, BusyLoadingError, ReadOnlyError, Out
 """What goes away by itself: Redis is gone, starting, a replica just now, or full. The one list of it."""
 
 
-def connect(url: str, *, longest_block: float = 0.0, name: str = "ledger") -> Redis:
+def connect(
+    url: str, *, longest_block: float = 0.0, name: str = "ledger", on_connect: Callable[[], None] | None = None
+) -> Redis:
     """Return a client for this server, connected at its first command. Answers are bytes.
 
-    `longest_block`: seconds for which a command of this client may block on the server by design.
+    `longest_block`: seconds for which a command of this client may block on the server by design. `on_connect` is called
+    after each new connection, of which the client otherwise says nothing: there may be another server at the other end.
     """
+
+    def connected(connection: AbstractConnection) -> None:
+        connection.on_connect()
+        if on_connect is not None:
+            on_connect()
+
     return redis.Redis.from_url(
         url,
         socket_connect_timeout=2.0,
@@ -38,6 +49,7 @@ def connect(url: str, *, longest_block: float = 0.0, name: str = "ledger") -> Re
         health_check_interval=0,
         retry=Retry(NoBackoff(), 0),
         client_name=name,
+        redis_connect_func=connected,
     )
 
 
@@ -52,4 +64,6 @@ def reachable(client: Redis) -> Iterator[None]:
 
 def describe(client: Redis) -> str:
     options = client.connection_pool.connection_kwargs
-    return options.get("path") or f"{options.get('host', 'localhost')}:{options.get('port', 6379)}/{options.get('db', 0)}"
+    return (
+        options.get("path") or f"{options.get('host', 'localhost')}:{options.get('port', 6379)}/{options.get('db', 0)}"
+    )

@@ -1,0 +1,126 @@
+"""The `ledger` command: a group that finds its commands by name and imports a room only when one of them is run.
+
+The commands of this room are named here; every other room, and any package of a user, adds its own by the entry point
+group `ledger.commands`. The help page must not import them, so it takes their summaries from `SUMMARIES`; a test
+compares these with what the commands themselves say.
+"""
+
+from __future__ import annotations
+
+import difflib
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ledger.cli_output import ExitCode, Failure, example, reported
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+OWN = {
+    "check": "ledger.cli_config:check",
+    "config": "ledger.cli_config:config",
+    "dev": "ledger.dev:dev",
+    "doctor": "ledger.doctor:doctor",
+    "job": "ledger.cli_jobs:job",
+}
+
+SUMMARIES: dict[str, dict[str, str]] = {
+    "Start here": {
+        "dev": "Run everything at once, for trying out and for development.",
+    },
+    "Services": {
+        "api": "Serve the HTTP API and the dashboard.",
+        "worker": "Run the jobs of an application.",
+        "scheduler": "Do what is due: delays, retries, cron, silent workers.",
+        "projector": "Keep the read models and the dispatch streams up to date.",
+        "mcp": "Serve AI assistants over stdio.",
+    },
+    "Look and act": {
+        "job": "Enqueue jobs, see what happened to them, change their course.",
+        "queue": "See how queues do; pause and resume them.",
+        "dlq": "See dead letters; retry or discard them.",
+        "schedule": "Have jobs enqueued by cron expressions.",
+        "execution": "See the attempts: which run, where, how long.",
+        "projection": "See how far behind each read model is.",
+        "stats": "See the numbers of the last day.",
+    },
+    "Look after": {
+        "doctor": "Examine the installation and say what to mend.",
+        "verify": "Compare the read models and Redis with the log.",
+        "rebuild-projections": "Build read models afresh from the log.",
+        "db": "Migrate the database.",
+        "config": "Show the settings and where each comes from.",
+        "check": "Check settings and imports without any server.",
+        "import": "Take over the data of another system.",
+    },
+}
+
+
+class LedgerGroup(click.Group):
+    """Commands by name, loaded when asked for; errors become exit codes here, around all of them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        del ctx
+        return sorted(OWN | dict.fromkeys(_foreign(), ""))
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        del ctx
+        try:
+            command = _load(cmd_name)
+        except ModuleNotFoundError as error:
+            raise Failure(f"`ledger {cmd_name}` cannot be loaded: {error}") from error
+        return command if isinstance(command, click.Command) else None
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
+            near = difflib.get_close_matches(args[0], self.list_commands(ctx), n=2)
+            hint = f" Did you mean {' or '.join(repr(name) for name in near)}?" if near else ""
+            ctx.fail(f"No such command {args[0]!r}.{hint}")
+        return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with reported():
+            try:
+                return super().invoke(ctx)
+            except click.Abort:  # Ctrl-C or end of input at a question
+                raise Failure("interrupted", ExitCode.INTERRUPTED) from None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        present = set(self.list_commands(ctx))
+        for title, summaries in SUMMARIES.items():
+            _write_section(formatter, title, [(n, s) for n, s in summaries.items() if n in present])
+            present -= summaries.keys()
+        _write_section(formatter, "From other packages", [(name, "") for name in sorted(present)])
+
+
+@click.group(
+    cls=LedgerGroup,
+    epilog=example("ledger dev", 'ledger job enqueue example.hello --payload \'{"name": "you"}\''),
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80},
+)
+@click.version_option(message="%(version)s", package_name="jobledger")
+def main() -> None:
+    """Background jobs that no one loses, with a history no one disputes."""
+
+
+def _foreign() -> dict[str, EntryPoint]:
+    return {point.name: point for point in entry_points(group="ledger.commands")}
+
+
+def _load(name: str) -> Any:
+    if name in OWN:
+        module, _, attribute = OWN[name].partition(":")
+        return getattr(import_module(module), attribute)
+    point = _foreign().get(name)
+    return None if point is None else point.load()
+
+
+def _write_section(formatter: click.HelpFormatter, title: str, rows: Iterable[tuple[str, str]]) -> None:
+    if entries := list(rows):
+        with formatter.section(title):
+            formatter.write_dl(entries, col_spacing=2)

@@ -1,0 +1,380 @@
+"""The write door: what an application, the API and the command line use to make jobs and to change them.
+
+A job is made by one append, and changed by reading its history, asking the rules, and appending at the next version; if
+another writer was faster, that is done again on what it left. Everything acknowledged is durable, except inside a
+caller's own transaction: there the job exists exactly if the caller commits.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from uuid import UUID
+
+import msgspec
+
+from ledger import commands, ids, requests
+from ledger import settings as settings_
+from ledger.connections import caller_connection, joined
+from ledger.errors import Breach, InvalidRequest, JobNotFound, Unavailable, VersionConflict
+from ledger.events import Enqueued, Entry, Trace
+from ledger.handlers import OPTIONS, Handler, Handlers, Middleware
+from ledger.job import JobState, fold
+from ledger.log import Append, Blocked, Recorded
+from ledger.opening import KEY_WAIT, actor_now, claim_key, opening, payload_bytes, spelled, taken
+from ledger.postgres import PostgresLog, append_on, histories_on
+from ledger.requests import Submission, submission
+from ledger.runtime.database import Database
+from ledger.runtime.embedded import running
+from ledger.wake import Waker
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from psycopg import Connection
+
+    from ledger.handlers import Duration, Executor, Level
+    from ledger.settings import Settings
+
+P = ParamSpec("P")
+R = TypeVar("R")
+Rule = Callable[[JobState, datetime], commands.Events]
+
+CHUNK = 2000
+"""Jobs a statement when many are enqueued."""
+
+BLOCKED_WAIT = timedelta(seconds=5)
+"""How long a verb waits for somebody's open transaction that is changing the same job."""
+
+
+class Made(msgspec.Struct, frozen=True):
+    """A job that is on record; `replayed` if an earlier request with the same idempotency key had made it."""
+
+    job_id: UUID
+    replayed: bool = False
+
+
+class Ledger:
+    """An application's jobs: their handlers, and the door to the log. Connects when it is first used.
+
+    Without arguments the environment says where Postgres and Redis are; where it does not, the servers that `ledger dev`
+    keeps in `.ledger/` are used. Safe to share by threads. Raises InvalidSettings for an environment that makes no sense.
+    """
+
+    def __init__(
+        self,
+        *,
+        database_url: str | None = None,
+        redis_url: str | None = None,
+        settings: Settings | None = None,
+        actor: str | None = None,
+    ) -> None:
+        self._given = {"database_url": database_url, "redis_url": redis_url}
+        self._settings = settings
+        self._actor = actor
+        self._lock = threading.Lock()
+        self._log: PostgresLog | None = None
+        self._database: Database | None = None
+        self._waker: Waker | None = None
+        self.handlers = Handlers()
+        self.middleware: list[Middleware] = []
+
+    # --- registering -----------------------------------------------------------------------------------------------
+
+    def job(
+        self,
+        type: str,  # noqa: A002 — the user's word for it
+        *,
+        queue: str | None = None,
+        priority: Level | None = None,
+        max_retries: int | None = None,
+        timeout: Duration | None = None,
+        retry: Mapping[str, Any] | None = None,
+        executor: Executor = "thread",
+    ) -> Callable[[Callable[P, R]], BoundHandler[P, R]]:
+        """Register a function as the handler of a type; the options are the defaults of its own `.enqueue`.
+
+        The function stays callable. Raises ValueError for a type registered twice, or a parameter named like an option.
+        """
+        options = {
+            "queue": queue, "priority": priority, "max_retries": max_retries, "timeout": timeout, "retry": retry,
+        }  # fmt: skip
+        given = {name: value for name, value in options.items() if value is not None}
+
+        def register(function: Callable[P, R]) -> BoundHandler[P, R]:
+            handler = BoundHandler(self, function, type, given, executor)
+            self.handlers.add(handler)
+            return handler
+
+        return register
+
+    def use(self, *middleware: Middleware) -> None:
+        """Wrap every run in these, outermost first: `(job, call_next) -> result`."""
+        self.middleware.extend(middleware)
+
+    # --- making jobs -----------------------------------------------------------------------------------------------
+
+    def enqueue(
+        self,
+        type: str,  # noqa: A002
+        payload: Any = None,
+        *,
+        connection: Any = None,
+        **options: Any,
+    ) -> UUID:
+        """Make a job and return its id.
+
+        Options: queue, priority, max_retries, timeout, delay or run_at, expires_at, retry, metadata, idempotency_key,
+        correlation_id, job_id. With `connection` (psycopg, or SQLAlchemy's Connection or Session) it joins the caller's
+        transaction: commit and rollback, also to a savepoint, decide whether the job exists. Raises InvalidRequest,
+        JobExists, IdempotencyConflict, IdempotencyKeyInUse, Unavailable.
+        """
+        wanted = self._check({"type": type, "payload": payload, **spelled(options)})
+        return self.submit(wanted, connection=connection).job_id
+
+    def enqueue_many(self, jobs: Iterable[Mapping[str, Any]], *, connection: Any = None) -> list[UUID]:
+        """Make many jobs, all or none, and return their ids in order.
+
+        Each is a mapping with the field names of a request to enqueue (`type`, `payload`, `queue`, …). Raises as
+        `enqueue` does, with the number of the job in front of each breach.
+        """
+        wanted = self._check_all(list(jobs))
+        now, actor = self.now(), actor_now(self._actor)
+        appends = [opening(each, actor, now) for each in wanted]
+        with self._joined(connection) as transaction:
+            if any(each.request.idempotency_key for each in wanted):
+                pairs = zip(wanted, appends, strict=True)
+                made = [self._submit_on(transaction, each, append).job_id for each, append in pairs]
+            else:
+                for start in range(0, len(appends), CHUNK):
+                    taken(append_on(transaction, appends[start : start + CHUNK]))
+                made = [append.job_id for append in appends]
+        self.waker.wake()
+        return made
+
+    def submit(
+        self, wanted: Submission, *, connection: Any = None, actor: str | None = None, traceparent: str | None = None
+    ) -> Made:
+        """Make the job of a request that was checked already; what `enqueue` and the API end in."""
+        append = opening(wanted, actor_now(actor or self._actor), self.now(), traceparent)
+        if connection is None and wanted.request.idempotency_key is None:
+            taken(self.log.append([append]))
+            made = Made(append.job_id)
+        else:
+            with self._joined(connection) as transaction:
+                made = self._submit_on(transaction, wanted, append)
+        self.waker.wake()
+        return made
+
+    def checked(self, members: Mapping[str, Any], payload: bytes) -> Submission:
+        """Check a request as JSON spells it; raise InvalidRequest with every breach."""
+        return submission(members, payload, self.settings, self.now(), from_json=True)
+
+    # --- looking and changing --------------------------------------------------------------------------------------
+
+    def get(self, job_id: UUID | str) -> JobState:
+        """Return the job as the log says it is at this moment; raise JobNotFound."""
+        job = fold(self.history(job_id))
+        assert job is not None
+        return job
+
+    def history(self, job_id: UUID | str, *, connection: Any = None) -> tuple[Entry, ...]:
+        """Return everything that ever happened to the job, oldest first; raise JobNotFound."""
+        wanted = _id(job_id)
+        if connection is None:
+            found = self.log.history(wanted)
+        else:
+            found = histories_on(caller_connection(connection), [wanted]).get(wanted, ())
+        if not found:
+            raise JobNotFound(job_id)
+        return found
+
+    def cancel(self, job_id: UUID | str, reason: str | None = None, **how: Any) -> JobState:
+        """End a job that has not ended; of a running one the lease is void at once. Twice is as good as once.
+
+        `how`: `connection=` joins the caller's transaction, `actor=` says who, `if_version=` demands the version.
+        Raises JobNotFound, CommandRefused, VersionConflict (only with `if_version`).
+        """
+        return self.command(job_id, lambda job, _: commands.cancel(job, reason=reason), **how)
+
+    def retry(
+        self, job_id: UUID | str, reason: str | None = None, delay: Duration | None = None, **how: Any
+    ) -> JobState:
+        """Give a dead job a new budget, now or after `delay`. Raises as `cancel` does."""
+        wait = requests.span(delay) if delay is not None else None
+        return self.command(job_id, lambda job, now: commands.retry(job, now, wait, reason), **how)
+
+    def run_now(self, job_id: UUID | str, reason: str | None = None, **how: Any) -> JobState:
+        """Make a scheduled or retrying job ready before its time. Raises as `cancel` does."""
+        return self.command(job_id, lambda job, _: commands.run_now(job, reason), **how)
+
+    def discard(self, job_id: UUID | str, reason: str | None = None, **how: Any) -> JobState:
+        """Give a dead job up for good. Raises as `cancel` does."""
+        return self.command(job_id, lambda job, _: commands.discard(job, reason), **how)
+
+    def command(
+        self,
+        job_id: UUID | str,
+        rule: Rule,
+        *,
+        connection: Any = None,
+        actor: str | None = None,
+        if_version: int | None = None,
+    ) -> JobState:
+        """Ask a rule what happens to the job and append it; when another writer was faster, look again."""
+        deadline = time.monotonic() + BLOCKED_WAIT.total_seconds()
+        while True:
+            history = self.history(job_id, connection=connection)
+            job = fold(history)
+            assert job is not None
+            if if_version is not None and job.version != if_version:
+                raise VersionConflict(job.id, if_version)
+            events = rule(job, self.now())
+            if not events:
+                return job
+            append = _following(history, job, events, actor_now(actor or self._actor))
+            if connection is None:
+                (outcome,) = self.log.append([append])
+            else:
+                (outcome,) = append_on(caller_connection(connection), [append])
+            if isinstance(outcome, Recorded):
+                if isinstance(events[-1], Enqueued):
+                    self.waker.wake()
+                return self._after(job_id, outcome.version, connection)
+            if isinstance(outcome, Blocked) and time.monotonic() > deadline:
+                raise Unavailable(f"job {job.id} is being changed by a transaction that stays open; try again later")
+
+    # --- collaborators, made when first needed ---------------------------------------------------------------------
+
+    @property
+    def settings(self) -> Settings:
+        if self._settings is None:
+            self._settings = settings_.load(**self._given)
+        return self._settings
+
+    @property
+    def database_url(self) -> str:
+        return self._given["database_url"] or self.settings.database_url or _embedded()[0]
+
+    @property
+    def redis_url(self) -> str:
+        return self._given["redis_url"] or self.settings.redis_url or _embedded()[1]
+
+    @property
+    def database(self) -> Database:
+        with self._lock:
+            if self._database is None:
+                self._database = Database(self.database_url, size=self.settings.database_pool_size)
+            return self._database
+
+    @property
+    def log(self) -> PostgresLog:
+        if self._log is None:
+            self._log = PostgresLog(self.database)
+        return self._log
+
+    @property
+    def waker(self) -> Waker:
+        if self._waker is None:
+            self._waker = Waker(self.redis_url)
+        return self._waker
+
+    def now(self) -> datetime:
+        """Return the database's time."""
+        return self.log.clock.now()
+
+    def close(self) -> None:
+        """Close the connections; a later call opens new ones."""
+        with self._lock:
+            if self._database is not None:
+                self._database.close()
+            self._database = self._log = None
+
+    # --- within ----------------------------------------------------------------------------------------------------
+
+    def _check(self, members: dict[str, Any]) -> Submission:
+        payload = payload_bytes(members.get("payload"))
+        return submission(members, payload, self.settings, self.now())
+
+    def _check_all(self, jobs: list[Mapping[str, Any]]) -> list[Submission]:
+        wanted: list[Submission] = []
+        breaches: list[Breach] = []
+        for index, job in enumerate(jobs):
+            try:
+                wanted.append(self._check(spelled(job)))
+            except InvalidRequest as error:
+                breaches += [Breach(f"/{index}{b.pointer}", b.detail, b.too_large) for b in error.breaches]
+        if breaches:
+            raise InvalidRequest(breaches)
+        return wanted
+
+    def _joined(self, connection: Any) -> AbstractContextManager[Connection[Any]]:
+        return joined(self.database, connection, KEY_WAIT)
+
+    def _submit_on(self, connection: Connection[Any], wanted: Submission, append: Append) -> Made:
+        earlier = claim_key(connection, wanted, append.job_id, self.settings.job_idempotency_ttl)
+        if earlier is not None:
+            return Made(earlier, replayed=True)
+        taken(append_on(connection, [append]))
+        return Made(append.job_id)
+
+    def _after(self, job_id: UUID | str, version: int, connection: Any) -> JobState:
+        job = fold(entry for entry in self.history(job_id, connection=connection) if entry.version <= version)
+        assert job is not None
+        return job
+
+
+class BoundHandler(Handler[P, R]):
+    """A registered handler of one application: callable, and able to enqueue itself."""
+
+    def __init__(
+        self, ledger: Ledger, function: Callable[P, R], type_: str, options: Mapping[str, Any], executor: str
+    ) -> None:
+        super().__init__(function, type_, options, executor)
+        self._ledger = ledger
+
+    def enqueue(self, **arguments: Any) -> UUID:
+        """Make a job of this type: payload members and the options of `Ledger.enqueue`, all by name."""
+        options = self.options | {name: arguments.pop(name) for name in OPTIONS & arguments.keys()}
+        connection = options.pop("connection", None)
+        payload = msgspec.Raw(self.encode(arguments))
+        return self._ledger.enqueue(self.type, payload, connection=connection, **options)
+
+    def schedule(self, **arguments: Any) -> UUID:
+        """Make a job for later: as `enqueue`, with `delay=` or `run_at=` required."""
+        if ("delay" in arguments) == ("run_at" in arguments):
+            raise InvalidRequest([Breach("/delay", "give either delay= or run_at=")])
+        return self.enqueue(**arguments)
+
+
+def _following(history: tuple[Entry, ...], job: JobState, events: commands.Events, actor: str) -> Append:
+    last = history[-1]
+    return Append(
+        job_id=job.id,
+        events=events,
+        queue=job.queue,
+        priority=job.priority,
+        actor=actor,
+        after_version=job.version,
+        after_kind=last.kind,
+        nonce=job.nonce,
+        trace=Trace(correlation_id=job.correlation_id),
+    )
+
+
+def _id(job_id: UUID | str) -> UUID:
+    found = job_id if isinstance(job_id, UUID) else ids.parse(job_id)
+    if found is None:
+        raise JobNotFound(job_id)
+    return found
+
+
+def _embedded() -> tuple[str, str]:
+    found = running(Path.cwd() / ".ledger")
+    if found is None:
+        raise Unavailable("no servers: set DATABASE_URL and REDIS_URL, or start development servers with `ledger dev`")
+    return found

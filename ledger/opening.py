@@ -1,0 +1,122 @@
+"""Opening a job: from a checked request to the append that puts it on record, and the idempotency key that goes with it.
+
+The key is stored in the transaction of the append: either both are there or neither is.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+from functools import cache
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import msgspec
+from psycopg.errors import LockNotAvailable
+
+from ledger import commands, ids
+from ledger.errors import (
+    Breach,
+    IdempotencyConflict,
+    IdempotencyKeyInUse,
+    InvalidRequest,
+    JobExists,
+    Unavailable,
+)
+from ledger.events import Trace
+from ledger.handlers import current_job
+from ledger.log import Append, Blocked, Conflict
+from ledger.runtime.statements import statement
+
+if TYPE_CHECKING:
+    from psycopg import Connection
+
+    from ledger.log import Outcome
+    from ledger.requests import Submission
+
+KEY_WAIT = timedelta(seconds=5)
+"""How long to wait for another request that is using the same idempotency key."""
+
+_CLAIM = statement("ledger", "claim_idempotency_key")
+_CLAIMED = statement("ledger", "select_idempotency_key")
+_PYTHON_NAMES = {"run_at": "scheduled_at", "job_id": "id"}
+
+
+def opening(wanted: Submission, actor: str, now: datetime, traceparent: str | None = None) -> Append:
+    """Return the append that makes the job. Inside a handler, it says which run caused it."""
+    job_id = wanted.job_id or ids.mint()
+    cause = current_job.get()
+    correlation_id = wanted.correlation_id or (cause.correlation_id if cause else str(job_id))
+    return Append(
+        job_id=job_id,
+        events=commands.submit(wanted.request, now),
+        queue=wanted.queue,
+        priority=wanted.priority,
+        actor=actor,
+        trace=Trace(
+            correlation_id=correlation_id,
+            causation_id=str(cause.token) if cause else None,
+            traceparent=traceparent or (cause.traceparent if cause else None),
+        ),
+    )
+
+
+def claim_key(connection: Connection[Any], wanted: Submission, job_id: UUID, ttl: timedelta) -> UUID | None:
+    """Take the request's idempotency key for this job, or return the job it stands for already.
+
+    Raises IdempotencyConflict when that job came of another request, IdempotencyKeyInUse when it is not decided yet.
+    """
+    key = wanted.request.idempotency_key
+    if key is None:
+        return None
+    parameters = {"key": key, "job_id": job_id, "fingerprint": wanted.fingerprint, "ttl": ttl.total_seconds()}
+    try:
+        if connection.execute(_CLAIM, parameters).fetchone():
+            return None
+    except LockNotAvailable as error:
+        raise IdempotencyKeyInUse(key) from error
+    row = connection.execute(_CLAIMED, {"key": key}).fetchone()
+    if row is None:
+        raise IdempotencyKeyInUse(key)
+    if bytes(row[1]) != wanted.fingerprint:
+        raise IdempotencyConflict(key, row[0])
+    return row[0]
+
+
+def taken(outcomes: Iterable[Outcome]) -> None:
+    """Raise for the first job that could not be opened."""
+    for outcome in outcomes:
+        if isinstance(outcome, Conflict):
+            raise JobExists(outcome.job_id)
+        if isinstance(outcome, Blocked):
+            raise Unavailable(f"another transaction is making job {outcome.job_id}; try again later")
+
+
+def spelled(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return Python's options under the names of the request's fields; None means not given."""
+    return {_PYTHON_NAMES.get(name, name): value for name, value in options.items() if value is not None}
+
+
+def payload_bytes(payload: Any) -> bytes:
+    """Return a Python payload as JSON; raise InvalidRequest for what is not an object or cannot be written."""
+    try:
+        body = b"{}" if payload is None else msgspec.json.encode(payload)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidRequest([Breach("/payload", f"cannot be written as JSON: {error}")]) from error
+    if not body.startswith(b"{"):
+        raise InvalidRequest([Breach("/payload", "must be an object")])
+    if b"\\u0000" in body and "\x00" in body.decode().replace("\\\\", "").replace("\\u0000", "\x00"):
+        raise InvalidRequest([Breach("/payload", "holds the character U+0000, which cannot be kept")])
+    return body
+
+
+def actor_now(given: str | None) -> str:
+    """Return who acts: the one given, the worker whose handler this is, or this host."""
+    job = current_job.get()
+    return given or (f"worker:{job.worker_id}" if job else _host())
+
+
+@cache
+def _host() -> str:
+    return f"client:{socket.gethostname()}"
