@@ -26,7 +26,7 @@ def mint() -> UUID:
     The 12 bits after the version count fractions of the millisecond, so a batch sorts as it was made. Two threads may
     meet in these 60 bits; the 62 random ones keep them apart.
     """
-    global _last
+    global _last  # noqa: PLW0603 — the one thing an id has to remember
     now = time.time_ns()
     ticks = (now // 1_000_000 << 12) | ((now % 1_000_000) * 4096 // 1_000_000)
     _last = ticks = max(ticks, _last + 1)
@@ -52,7 +52,7 @@ def is_v7(job_id: UUID) -> bool:
 
 
 def is_near(job_id: UUID, now: datetime) -> bool:
-    """Say whether the id was made within MAX_SKEW of this instant; ids further off could name a partition nobody has."""
+    """Say whether the id was made within MAX_SKEW of this instant; one further off may have no partition."""
     return abs((job_id.int >> 80) - now.timestamp() * 1000) <= MAX_SKEW.total_seconds() * 1000
 
 
