@@ -1,8 +1,8 @@
 """Background jobs whose single source of truth is an append-only event log in Postgres.
 
-What an application needs is here: `Ledger` with its decorator and verbs, `Job` for handlers that want to know about their
-run, and what a handler may answer: `Retry`, `Permanent`, `Snooze`. Running jobs, reading views and serving HTTP are other
-packages of this distribution; this one imports none of them.
+What an application needs is here: `Ledger` with its decorator and verbs, `Job` for handlers that want to know about
+their run, and what a handler may answer: `Retry`, `Permanent`, `Snooze`. Running jobs, reading views and serving HTTP
+are other packages of this distribution; this one imports none of them.
 
 The names are loaded when they are first used, so that `ledger --help` need not wait for the drivers.
 """

@@ -2,7 +2,8 @@
 
 With n = retries already used: constant `base`, linear `base·(n+1)`, exponential `base·2^n`; then `c = min(that, max)`,
 and jitter is drawn *below* the cap: none `c`, full `U(0, c)`, equal `c/2 + U(0, c/2)`, decorrelated
-`min(max, U(base, 3·previous))` in place of the curve. Source: "Exponential Backoff and Jitter", AWS Architecture Blog, 2015.
+`min(max, U(base, 3·previous))` in place of the curve. Source: "Exponential Backoff and Jitter", AWS Architecture Blog,
+2015.
 
 >>> from ledger.events import RetryPolicy
 >>> from random import Random

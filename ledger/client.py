@@ -61,8 +61,9 @@ class Made(msgspec.Struct, frozen=True):
 class Ledger:
     """An application's jobs: their handlers, and the door to the log. Connects when it is first used.
 
-    Without arguments the environment says where Postgres and Redis are; where it does not, the servers that `ledger dev`
-    keeps in `.ledger/` are used. Safe to share by threads. Raises InvalidSettings for an environment that makes no sense.
+    Without arguments the environment says where Postgres and Redis are; where it does not, the servers that `ledger
+    dev` keeps in `.ledger/` are used. Safe to share by threads. Raises InvalidSettings for an environment that makes no
+    sense.
     """
 
     def __init__(

@@ -8,10 +8,8 @@ the log itself is never changed.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any, assert_never
-from uuid import UUID
+from typing import TYPE_CHECKING, Any, assert_never
 
 import msgspec
 import orjson
@@ -32,6 +30,10 @@ from ledger.events import (
     Scheduled,
     Succeeded,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from uuid import UUID
 
 SCHEMA_VERSION = 1
 

@@ -94,7 +94,7 @@ def release(job: JobState, reason: EnqueueReason) -> Events:
 
 
 def crash(job: JobState, max_crashes: int) -> Events:
-    """Release the lease of a worker that died or fell silent; the job that has killed `max_crashes` of them is poison."""
+    """Release the lease of a worker that died or fell silent; a job that killed `max_crashes` of them is poison."""
     _require_running(job, "release")
     crashes = job.crash_count + 1
     if crashes >= max_crashes:

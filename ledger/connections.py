@@ -14,7 +14,7 @@ import psycopg
 from ledger.runtime.statements import statement
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
     from datetime import timedelta
 
     from ledger.runtime.database import Database
@@ -46,7 +46,7 @@ def _begin(connection: Any) -> None:
 
 
 @contextmanager
-def joined(database: Database, connection: Any, lock_wait: timedelta) -> Iterator[psycopg.Connection[Any]]:
+def joined(database: Database, connection: Any, lock_wait: timedelta) -> Generator[psycopg.Connection[Any]]:
     """Work in the caller's transaction and leave it open; without one, in a transaction of our own.
 
     Ours waits `lock_wait` at most for somebody else's row; a caller's own limits are not touched.

@@ -66,8 +66,8 @@ class Cursor:
     def advance(self, late: Iterable[int], high: int, gaps: tuple[Range, ...], xmin: int, xid: int) -> Cursor:
         """Return the cursor after one read.
 
-        `late`: the holes that were filled. `high`: the highest position read, at least the present one. `gaps`: what was
-        missing between the two. `xmin`: of the snapshot the read was made in; every transaction below it has ended.
+        `late`: the holes that were filled. `high`: the highest position read, at least the present one. `gaps`: what
+        was missing between the two. `xmin`: of the snapshot the read was made in; every transaction below it has ended.
         `xid`: taken after that snapshot, and so above every transaction that had drawn a position below `high`.
         """
         seen = tuple(late)

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import threading
-
-from ledger.client import Ledger
-from ledger.handlers import Job
-from ledger.outcomes import Permanent
+from ledger import Job, Ledger, Permanent
 
 ledger = Ledger()
 
@@ -18,14 +14,10 @@ def hello(job: Job, name: str = "world") -> dict[str, object]:
 
 
 @ledger.job("example.sleep")
-def rest(job: Job, seconds: float = 1.0) -> dict[str, float]:
+def rest(job: Job, seconds: float = 1.0) -> dict[str, object]:
     """Take time, so that a job can be seen running, cancelled, or interrupted by a crash."""
-    waited = threading.Event()
-    for _ in range(int(seconds * 10)):
-        if job.cancelled:
-            break
-        waited.wait(0.1)
-    return {"slept": seconds}
+    interrupted = job.wait(seconds)
+    return {"seconds": seconds, "interrupted": interrupted}
 
 
 @ledger.job("example.fail", max_retries=2, retry={"base": "1s", "max": "5s"})

@@ -1,8 +1,8 @@
 """What a user's application registers: types, the functions that run them, and how a payload becomes arguments.
 
-The signature of a handler is its schema. Payload members are passed by name, each checked against its annotation; or one
-parameter typed with a Struct, a dataclass or a TypedDict takes the whole payload. The same check runs where a job is
-enqueued, so a wrong argument is the caller's error before anything is on record.
+The signature of a handler is its schema. Payload members are passed by name, each checked against its annotation; or
+one parameter typed with a Struct, a dataclass or a TypedDict takes the whole payload. The same check runs where a job
+is enqueued, so a wrong argument is the caller's error before anything is on record.
 """
 
 from __future__ import annotations
@@ -15,13 +15,15 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field, is_dataclass
 from datetime import timedelta
 from typing import Any, Generic, Literal, NamedTuple, ParamSpec, TypeVar
-from uuid import UUID
 
 import msgspec
 import orjson
 
 from ledger.errors import Breach, InvalidRequest, UnknownType
 from ledger.events import Priority
+
+if typing.TYPE_CHECKING:
+    from uuid import UUID
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -81,7 +83,7 @@ class Job:
 
     @property
     def cancelled(self) -> bool:
-        """True once the run should stop: cancelled, over its time, or its worker is leaving. Look at it in long loops."""
+        """True once the run should stop: cancelled, over its time, or its worker is leaving. Look often."""
         return self._stop.is_set()
 
     def cancel(self) -> None:

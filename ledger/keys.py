@@ -1,6 +1,7 @@
 """Every name Ledger uses in Redis, built here and nowhere else.
 
-All begin with `ledger:`. What belongs to one queue carries the queue as hash tag, so that a cluster keeps it in one slot.
+All begin with `ledger:`. What belongs to one queue carries the queue as hash tag, so that a cluster keeps it in one
+slot.
 """
 
 from __future__ import annotations

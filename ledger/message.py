@@ -1,5 +1,5 @@
-"""What travels on a dispatch stream: which job became ready, at which version. Never the payload: Redis holds no secrets
-and no bulk, and the lease reads everything from the log anyway.
+"""What travels on a dispatch stream: which job became ready, at which version. Never the payload: Redis holds no
+secrets and no bulk, and the lease reads everything from the log anyway.
 
 A message proves nothing. It may come twice, late or forged; the lease in the log decides.
 """

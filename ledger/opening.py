@@ -1,4 +1,5 @@
-"""Opening a job: from a checked request to the append that puts it on record, and the idempotency key that goes with it.
+"""Opening a job: from a checked request to the append that puts it on record, and the idempotency key that goes with
+it.
 
 The key is stored in the transaction of the append: either both are there or neither is.
 """
@@ -6,11 +7,9 @@ The key is stored in the transaction of the append: either both are there or nei
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
 
 import msgspec
 from psycopg.errors import LockNotAvailable
@@ -30,6 +29,9 @@ from ledger.log import Append, Blocked, Conflict
 from ledger.runtime.statements import statement
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from uuid import UUID
+
     from psycopg import Connection
 
     from ledger.log import Outcome

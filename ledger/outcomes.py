@@ -28,7 +28,7 @@ _LONGEST_TEXT = 64_000
 """Characters kept of an error message or traceback."""
 
 
-class Retry(Exception):  # noqa: N818 — it says what to do, not what went wrong
+class Retry(Exception):
     """Raise it to fail this run and be retried: after exactly `after` if given, else by the job's policy.
 
     It uses one retry of the budget; without any left the job is dead-lettered.
@@ -39,7 +39,7 @@ class Retry(Exception):  # noqa: N818 — it says what to do, not what went wron
         super().__init__(message)
 
 
-class Permanent(Exception):  # noqa: N818
+class Permanent(Exception):
     """Raise it when no retry can help: the job is dead-lettered at once, whatever its budget."""
 
 

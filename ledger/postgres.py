@@ -1,13 +1,12 @@
 """The log in Postgres.
 
-The primary key (job_id, version) is the only concurrency control: an append goes in right after the event its writer saw
-or not at all. A batch travels as one JSON parameter, and each call is one statement and one round trip.
+The primary key (job_id, version) is the only concurrency control: an append goes in right after the event its writer
+saw or not at all. A batch travels as one JSON parameter, and each call is one statement and one round trip.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
-from uuid import UUID
 
 import msgspec
 import orjson
@@ -22,6 +21,7 @@ from ledger.runtime.statements import statement
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from datetime import datetime
+    from uuid import UUID
 
     from psycopg import Connection
 

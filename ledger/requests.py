@@ -51,7 +51,7 @@ class Submission(msgspec.Struct, frozen=True, kw_only=True):
     """The caller's own; None where one is to be minted."""
     correlation_id: str | None
     fingerprint: bytes
-    """Digest of type, payload as a JSON value, and options as sent: what "the same request" means to an idempotency key."""
+    """Digest of type, payload as a JSON value, and options as sent: what an idempotency key compares."""
 
 
 def submission(
@@ -59,8 +59,8 @@ def submission(
 ) -> Submission:
     """Check the members of a request to enqueue; raise InvalidRequest with every breach.
 
-    `members` are JSON values (Python callers, without `from_json`, may also give timedelta, seconds, datetime and UUID);
-    `payload` is the JSON object exactly as sent, already known to be one.
+    `members` are JSON values (Python callers, without `from_json`, may also give timedelta, seconds, datetime and
+    UUID); `payload` is the JSON object exactly as sent, already known to be one.
     """
     check = _Check(members, from_json=from_json)
     for name in members.keys() - MEMBERS:
@@ -121,7 +121,7 @@ def span(value: Any) -> timedelta:
         except (OverflowError, ValueError):
             raise ValueError("is out of range") from None
     else:
-        raise ValueError("must be a duration such as 90s or PT90S")
+        raise ValueError("must be a duration such as 90s or PT90S")  # noqa: TRY004 — one error a caller must catch
     if found < timedelta():
         raise ValueError("must not be negative")
     return found

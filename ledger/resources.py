@@ -1,4 +1,5 @@
-"""The JSON that the API, the command line and MCP show of a job and of its events: one place, so that they cannot differ.
+"""The JSON that the API, the command line and MCP show of a job and of its events: one place, so that they cannot
+differ.
 
 Every member is always there, null where there is no value. Times are RFC 3339 in UTC with microseconds. The user's own
 JSON is passed through byte for byte. The results are for `orjson.dumps`, or `dumps` here.
@@ -6,7 +7,6 @@ JSON is passed through byte for byte. The results are for `orjson.dumps`, or `du
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -14,6 +14,8 @@ import orjson
 from ledger.codec import present_data, rfc3339
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from ledger.events import Entry
     from ledger.job import JobState
 

@@ -1,7 +1,8 @@
 """Settings: the environment (and `.env`) becomes one frozen object, checked as a whole at start.
 
 Everything that is wrong is said at once, each with the variable, its value and what is allowed. A variable that is set
-but empty is an error, for it is nearly always a mistake in a deployment file. The README's table is made from `VARIABLES`.
+but empty is an error, for it is nearly always a mistake in a deployment file. The README's table is made from
+`VARIABLES`.
 """
 
 from __future__ import annotations
@@ -10,15 +11,17 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dotenv import dotenv_values
 
 from ledger import durations
 from ledger.errors import InvalidSettings
 from ledger.events import RetryPolicy
+
+if TYPE_CHECKING:
+    from datetime import timedelta
 
 Parse = Callable[[str], Any]
 

@@ -1,4 +1,5 @@
-"""Connections to Postgres: one pool a process, every wait bounded, nothing that a pooler in transaction mode would break.
+"""Connections to Postgres: one pool a process, every wait bounded, nothing that a pooler in transaction mode would
+break.
 
 Session state is never relied upon: no LISTEN, no session locks, no SET outside a transaction. The time-outs below end a
 call to a server that has silently gone: keepalives for a connection that waits, `tcp_user_timeout` for one with data in
@@ -18,7 +19,7 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 from ledger.errors import Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
     from psycopg import Connection
     from psycopg.rows import TupleRow
@@ -55,7 +56,7 @@ class Database:
         )
 
     @contextmanager
-    def connection(self) -> Iterator[Connection[TupleRow]]:
+    def connection(self) -> Generator[Connection[TupleRow]]:
         """Lend a connection in autocommit mode; raise Unavailable when Postgres cannot be reached or goes away.
 
         Inside, `with connection.transaction()` groups statements.
@@ -74,7 +75,7 @@ class Database:
 
 
 @contextmanager
-def reachable(url: str) -> Iterator[None]:
+def reachable(url: str) -> Generator[None]:
     """Turn the driver's connection errors into Unavailable, with the server named and the password left out."""
     try:
         yield

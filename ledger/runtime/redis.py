@@ -10,20 +10,26 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import redis
+from redis import exceptions
 from redis.backoff import NoBackoff
-from redis.exceptions import BusyLoadingError, ConnectionError, OutOfMemoryError, ReadOnlyError, TimeoutError
 from redis.retry import Retry
 
 from ledger.errors import Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from redis.connection import AbstractConnection
 
 Redis = redis.Redis
 
-TRANSIENT = (ConnectionError, TimeoutError, BusyLoadingError, ReadOnlyError, OutOfMemoryError)
+TRANSIENT = (
+    exceptions.ConnectionError,
+    exceptions.TimeoutError,
+    exceptions.BusyLoadingError,
+    exceptions.ReadOnlyError,
+    exceptions.OutOfMemoryError,
+)
 """What goes away by itself: Redis is gone, starting, a replica just now, or full. The one list of it."""
 
 
@@ -32,14 +38,15 @@ def connect(
 ) -> Redis:
     """Return a client for this server, connected at its first command. Answers are bytes.
 
-    `longest_block`: seconds for which a command of this client may block on the server by design. `on_connect` is called
-    after each new connection, of which the client otherwise says nothing: there may be another server at the other end.
+    `longest_block`: seconds for which a command of this client may block on the server by design. `on_connect` is
+    called after each new connection, of which the client otherwise says nothing: there may be another server at the
+    other end.
     """
 
     def connected(connection: AbstractConnection) -> None:
         connection.on_connect()
-        if on_connect is not None:
-            on_connect()
+        assert on_connect is not None
+        on_connect()
 
     return redis.Redis.from_url(
         url,
@@ -49,12 +56,12 @@ def connect(
         health_check_interval=0,
         retry=Retry(NoBackoff(), 0),
         client_name=name,
-        redis_connect_func=connected,
+        redis_connect_func=None if on_connect is None else connected,
     )
 
 
 @contextmanager
-def reachable(client: Redis) -> Iterator[None]:
+def reachable(client: Redis) -> Generator[None]:
     """Turn connection errors into Unavailable, with the server named and the password left out."""
     try:
         yield

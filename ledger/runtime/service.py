@@ -36,7 +36,7 @@ class Service(Protocol):
 
 
 class Loop:
-    """Turns a service until `stop` is set. Waits `shortest` after a turn that found nothing, doubling up to `longest`."""
+    """Turns a service until `stop` is set; waits `shortest` after an idle turn, doubling up to `longest`."""
 
     def __init__(self, service: Service, stop: threading.Event, *, shortest: timedelta, longest: timedelta) -> None:
         self.service = service
@@ -76,7 +76,7 @@ class Loop:
                 if not down:
                     log.warning("unavailable", service=self.service.name, error=str(error))
                 down = min(max(down * 2, _FIRST_PAUSE), _LONGEST_PAUSE)
-                self._stop.wait(down * random.uniform(0.5, 1.0))
+                self._stop.wait(down * random.uniform(0.5, 1.0))  # noqa: S311 — jitter, not a secret
                 continue
             except Exception:
                 # The boundary of a service: a bug must be seen, and must not end the others or spin.
