@@ -17,19 +17,19 @@ import threading
 import urllib.error
 import urllib.request
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ledger import settings as settings_
-from ledger.cli_output import DIRECTORY, ExitCode, Failure, Installation, data, example, say
+from ledger.cli_output import DIRECTORY, ExitCode, Failure, Installation, data, example
 from ledger.runtime import processes
 from ledger.runtime.embedded import EmbeddedPostgres, EmbeddedRedis
 from ledger.runtime.processes import Crew, Order, Signalled
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Mapping
+    from collections.abc import Callable, Generator
+    from pathlib import Path
 
     from rich.console import Console, RenderableType
 
