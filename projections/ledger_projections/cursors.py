@@ -1,0 +1,156 @@
+"""Cursors in the database: taking a projection's turn, reading what is new to it, and moving on.
+
+All of it happens in one REPEATABLE READ transaction of the caller, together with what the events lead to; `begin` comes
+first. The advisory lock only keeps two projectors from doing the same work. What keeps a stale one out is that `move`
+changes the row that was read or nothing.
+
+Horizons are xids and mean something in one cluster and on one timeline only. Both are kept beside them, and `take`
+re-anchors the holes when they have changed, as after a restore or a failover.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ledger.cursor import Cursor, Holes, Range
+from ledger.runtime.statements import statement
+from ledger_projections.projection import Batch, multirange
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from uuid import UUID
+
+    from psycopg.types.multirange import Multirange
+
+    from ledger_projections.projection import AnyConnection, Generation
+
+_BEGIN = statement("ledger_projections", "begin_turn")
+_TAKE = statement("ledger_projections", "take_turn")
+_CREATE = statement("ledger_projections", "create_cursor")
+_MOVE = statement("ledger_projections", "move_cursor")
+_LATE = statement("ledger_projections", "read_late")
+_WINDOW = statement("ledger_projections", "read_window")
+_XID = statement("ledger_projections", "select_xid")
+
+
+class Overtaken(Exception):
+    """Another projector has moved the cursor since it was read: what was done with the batch must be rolled back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One projection generation, held by this transaction: nobody else reads for it until the transaction ends."""
+
+    projection: str
+    generation: Generation
+    version: int
+    """Of the code that fills this generation."""
+    cursor: Cursor
+    origin: str
+    """System identifier and timeline of the cluster, to which the cursor's horizons belong."""
+    reanchored: bool
+    """The horizons were of another origin and have been taken again; they are not stored yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What one read of the log brought, in one snapshot."""
+
+    late: tuple[int, ...]
+    """Holes that have been filled, rising."""
+    low: int
+    high: int
+    """The window is what lies after `low` up to here."""
+    count: int
+    """Events in the window."""
+    gaps: tuple[Range, ...]
+    """Positions in the window that nobody has committed yet."""
+    xmin: int
+    full: bool
+    """The limit cut it off: there is more to read right now."""
+
+    @property
+    def empty(self) -> bool:
+        return not self.late and self.count == 0
+
+    def batch(self, parked: Sequence[UUID] = ()) -> Batch:
+        return Batch(self.low, self.high, self.late, parked=tuple(parked))
+
+
+def begin(connection: AnyConnection) -> None:
+    """Make this the transaction of a turn. Must be the first statement in it."""
+    connection.execute(_BEGIN)
+
+
+def create(connection: AnyConnection, projection: str, generation: Generation, version: int, high: int = 0) -> None:
+    """Start a cursor at `high`, with no holes, in place of any that is there."""
+    parameters = {"projection": projection, "generation": generation, "version": version, "high": high}
+    connection.execute(_CREATE, parameters)
+
+
+def take(connection: AnyConnection, projection: str, generation: Generation) -> Turn | None:
+    """Take the turn; None when somebody else has it or there is no such cursor."""
+    row = connection.execute(_TAKE, {"projection": projection, "generation": generation}).fetchone()
+    if row is None:
+        return None
+    version, high, old, old_horizon, young, young_horizon, stored_origin, origin = row
+    cursor = Cursor(high, Holes(ranges(old), old_horizon), Holes(ranges(young), young_horizon))
+    stale = stored_origin != origin
+    if stale:
+        cursor = cursor.reanchor(current_xid(connection))
+    return Turn(projection, generation, version, cursor, origin, reanchored=stale)
+
+
+def read(connection: AnyConnection, cursor: Cursor, limit: int) -> Seen:
+    """Read what is new to this cursor: the holes that were filled, and up to `limit` events after `high`."""
+    late = _read_late(connection, cursor, limit) if cursor.hole_count else ()
+    if len(late) == limit:
+        # More holes may be filled than were read. An xmin of 0 forgets none of them.
+        return Seen(late, cursor.high, cursor.high, 0, (), 0, full=True)
+    row = connection.execute(_WINDOW, {"high": cursor.high, "limit": limit}).fetchone()
+    assert row is not None
+    xmin, count, high, gaps = row
+    return Seen(late, cursor.high, high, count, ranges(gaps), xmin, full=count == limit)
+
+
+def after(connection: AnyConnection, cursor: Cursor, seen: Seen) -> Cursor:
+    """Return the cursor that has read what was seen."""
+    xid = current_xid(connection) if seen.gaps else 0
+    return cursor.advance(seen.late, seen.high, seen.gaps, seen.xmin, xid)
+
+
+def move(connection: AnyConnection, turn: Turn, cursor: Cursor) -> None:
+    """Store where the turn's cursor has come to; raise Overtaken when it is not where this turn found it."""
+    if cursor == turn.cursor and not turn.reanchored:
+        return
+    parameters: dict[str, Any] = {
+        "projection": turn.projection,
+        "generation": turn.generation,
+        "version": turn.version,
+        "expected_high": turn.cursor.high,
+        "high": cursor.high,
+        "old_holes": multirange(cursor.old.ranges),
+        "old_horizon": cursor.old.horizon,
+        "young_holes": multirange(cursor.young.ranges),
+        "young_horizon": cursor.young.horizon,
+        "origin": turn.origin,
+    }
+    if connection.execute(_MOVE, parameters).rowcount == 0:
+        raise Overtaken
+
+
+def current_xid(connection: AnyConnection) -> int:
+    """Return this transaction's xid, which is above that of everyone whose positions its snapshot could have missed."""
+    row = connection.execute(_XID).fetchone()
+    assert row is not None
+    return row[0]
+
+
+def ranges(holes: Multirange[int] | None) -> tuple[Range, ...]:
+    return tuple((hole.lower or 0, hole.upper or 0) for hole in holes or ())
+
+
+def _read_late(connection: AnyConnection, cursor: Cursor, limit: int) -> tuple[int, ...]:
+    rows = connection.execute(_LATE, {"holes": multirange(cursor.holes), "limit": limit})
+    return tuple(position for (position,) in rows)

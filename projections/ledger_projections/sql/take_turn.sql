@@ -1,0 +1,20 @@
+-- Takes the turn of one projection generation until the transaction ends, and reads its cursor.
+--   projection, generation
+-- No row when another session has the turn, or when there is no such cursor. The lock may be given after the snapshot
+-- was taken, so the cursor may be one that has moved since: moving it again then fails.
+-- A session that stops in the middle of its turn is ended by the server, so that another can take over.
+with turn as materialized (
+  select
+    pg_try_advisory_xact_lock(
+      hashtextextended('ledger.projection ' || %(projection)s::text || ' ' || %(generation)s::text, 0)
+    ) as held,
+    set_config('idle_in_transaction_session_timeout', '30s', true) as limited
+)
+select
+  c.version, c.high, c.old_holes, c.old_horizon, c.young_holes, c.young_horizon, c.origin,
+  -- The control file still names the old timeline for a while after a promotion; the WAL does not.
+  s.system_identifier::text || '/' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8) as present_origin
+from turn
+cross join pg_control_system() as s
+join ledger.cursors c on c.projection = %(projection)s and c.generation = %(generation)s
+where turn.held and turn.limited is not null
