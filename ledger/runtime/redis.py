@@ -17,7 +17,7 @@ from redis.retry import Retry
 from ledger.errors import Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
 
     from redis.connection import AbstractConnection
 
