@@ -7,13 +7,11 @@ compares these with what the commands themselves say.
 
 from __future__ import annotations
 
-import difflib
-from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from ledger.cli_group import RoomGroup
 from ledger.cli_output import ExitCode, Failure, example, reported
 
 if TYPE_CHECKING:
@@ -59,29 +57,8 @@ SUMMARIES: dict[str, dict[str, str]] = {
 }
 
 
-class LedgerGroup(click.Group):
-    """Commands by name, loaded when asked for; errors become exit codes here, around all of them."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        del ctx
-        return sorted(OWN | dict.fromkeys(_foreign(), ""))
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        del ctx
-        try:
-            command = _load(cmd_name)
-        except ModuleNotFoundError as error:
-            raise Failure(f"`ledger {cmd_name}` cannot be loaded: {error}") from error
-        return command if isinstance(command, click.Command) else None
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
-            near = difflib.get_close_matches(args[0], self.list_commands(ctx), n=2)
-            hint = f" Did you mean {' or '.join(repr(name) for name in near)}?" if near else ""
-            ctx.fail(f"No such command {args[0]!r}.{hint}")
-        return super().resolve_command(ctx, args)
+class LedgerGroup(RoomGroup):
+    """The root: errors become exit codes here, around all commands; the help page loads none of them."""
 
     def invoke(self, ctx: click.Context) -> Any:
         with reported():
@@ -100,24 +77,13 @@ class LedgerGroup(click.Group):
 
 @click.group(
     cls=LedgerGroup,
+    own=OWN,
     epilog=example("ledger dev", 'ledger job enqueue example.hello --payload \'{"name": "you"}\''),
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80},
 )
 @click.version_option(message="%(version)s", package_name="jobledger")
 def main() -> None:
     """Background jobs that no one loses, with a history no one disputes."""
-
-
-def _foreign() -> dict[str, EntryPoint]:
-    return {point.name: point for point in entry_points(group="ledger.commands")}
-
-
-def _load(name: str) -> Any:
-    if name in OWN:
-        module, _, attribute = OWN[name].partition(":")
-        return getattr(import_module(module), attribute)
-    point = _foreign().get(name)
-    return None if point is None else point.load()
 
 
 def _write_section(formatter: click.HelpFormatter, title: str, rows: Iterable[tuple[str, str]]) -> None:

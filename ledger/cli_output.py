@@ -96,6 +96,7 @@ _CODES: tuple[tuple[type[errors.LedgerError], ExitCode], ...] = (
     (errors.CommandRefused, ExitCode.CONFLICT),
     (errors.VersionConflict, ExitCode.CONFLICT),
     (errors.IdempotencyConflict, ExitCode.CONFLICT),
+    (errors.IdempotencyKeyInUse, ExitCode.CONFLICT),
     (errors.Unavailable, ExitCode.UNAVAILABLE),
 )
 

@@ -1,0 +1,289 @@
+"""`ledger job`: make a job, see its history, change its course. `job list` is added by the room of the read models."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from typing import TYPE_CHECKING, Any
+
+import click
+import orjson
+
+from ledger.cli_group import RoomGroup
+from ledger.cli_output import (
+    ExitCode,
+    Failure,
+    actor,
+    changed,
+    coloured,
+    connect,
+    data,
+    emit,
+    example,
+    output_option,
+    plain,
+    when,
+)
+from ledger.durations import parse
+from ledger.errors import Breach, InvalidRequest, MalformedJson
+from ledger.strict_json import decode
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from rich.table import Table
+
+    from ledger.client import Ledger
+    from ledger.events import Entry
+    from ledger.resources import Resource
+
+JOB_ID = "019f7c3e-5a10-7000-8000-000000000000"
+LOOK_EVERY = 0.1
+
+
+@click.group(cls=RoomGroup, prefix="job.", context_settings={"help_option_names": ["-h", "--help"]})
+def job() -> None:
+    """Enqueue jobs, see what happened to them, change their course."""
+
+
+@job.command(epilog=example('ledger job enqueue email.send --payload \'{"to": "a@b.c"}\' --delay 5m'))
+@click.argument("type_", metavar="TYPE")
+@click.option("--payload", default="{}", help="A JSON object, @FILE, or - for stdin.  [default: {}]")
+@click.option("--queue", help="[default: default]")
+@click.option("--priority", help="critical, high, medium or low.  [default: medium]")
+@click.option("--max-retries", type=int, help="Retries after the first run.")
+@click.option("--timeout", help="Limit of one run, such as 90s.")
+@click.option("--delay", help="Run after so long, such as 5m.")
+@click.option("--scheduled-at", metavar="TIME", help="Run at a time, RFC 3339 with offset.")
+@click.option("--expires-at", metavar="TIME", help="Cancel unless started by then.")
+@click.option("--retry", metavar="JSON", help='Such as {"backoff": "linear", "base": "2s"}.')
+@click.option("--metadata", metavar="KEY=VALUE", multiple=True, help="May be repeated.")
+@click.option("--idempotency-key", help="The same key and request make one job only.")
+@click.option("--correlation-id", help="[default: the job's id]")
+@click.option("--id", "id_", help="A UUIDv7 of your own.")
+@click.option("--wait", is_flag=True, help="Wait for the end; exit code 1 unless it succeeded.")
+@output_option
+def enqueue(type_: str, payload: str, wait: bool, output: str, **given: Any) -> None:
+    """Make a job."""
+    ledger = _ledger()
+    members: dict[str, Any] = {"type": type_, **{name: value for name, value in given.items() if value}}
+    members |= {name: given[name] for name in ("max_retries",) if given[name] is not None}
+    members |= {"id": members.pop("id_")} if "id_" in members else {}
+    members |= {"metadata": _pairs(given["metadata"])} if given["metadata"] else {}
+    members |= {"retry": _object(given["retry"], "/retry")} if given["retry"] else {}
+    body = _payload(payload)
+    made = ledger.submit(ledger.checked(members, body), actor=actor())
+    resource = _resource(ledger, str(made.job_id))
+    past = "enqueued already" if made.replayed else "scheduled" if resource["state"] == "scheduled" else "enqueued"
+    changed("job", made.job_id, past, resource, output if not wait else "text")
+    if wait:
+        _follow(ledger, str(made.job_id), output)
+        _end_with(ledger, str(made.job_id))
+
+
+@job.command(epilog=example(f"ledger job get {JOB_ID}"))
+@click.argument("job_id")
+@output_option
+def get(job_id: str, output: str) -> None:
+    """Show a job as it is now."""
+    emit(_resource(_ledger(), job_id), output, describe)
+
+
+@job.command(epilog=example(f"ledger job events {JOB_ID} --follow"))
+@click.argument("job_id")
+@click.option("-f", "--follow", is_flag=True, help="Go on until the job has ended.")
+@output_option
+def events(job_id: str, follow: bool, output: str) -> None:
+    """Show everything that ever happened to a job, as a timeline."""
+    ledger = _ledger()
+    if follow:
+        _follow(ledger, job_id, output)
+    else:
+        emit(_event_resources(ledger.history(job_id)), output, _timeline)
+
+
+@job.command(epilog=example(f"ledger job at {JOB_ID} --version 3"))
+@click.argument("job_id")
+@click.option("--version", type=click.IntRange(min=1), help="After so many events.")
+@click.option("--time", "time_", metavar="TIME", help="At a time, RFC 3339 with offset.")
+@output_option
+def at(job_id: str, version: int | None, time_: str | None, output: str) -> None:
+    """Show a job as it was at a version or a time."""
+    if (version is None) == (time_ is None):
+        raise click.UsageError("give either --version or --time")
+    moment = _instant(time_)
+    history = [
+        entry
+        for entry in _ledger().history(job_id)
+        if (version is None or entry.version <= version) and (moment is None or entry.at <= moment)
+    ]
+    if not history or (version is not None and history[-1].version < version):
+        raise Failure(f"job {job_id} was not there yet, or has had no such version", ExitCode.NOT_FOUND)
+    emit(_folded(history), output, describe)
+
+
+@job.command(epilog=example(f"ledger job cancel {JOB_ID} --reason 'sent by hand'"))
+@click.argument("job_id")
+@click.option("--reason", help="Why; kept in the event.")
+@output_option
+def cancel(job_id: str, reason: str | None, output: str) -> None:
+    """End a job that has not ended; a running one is told to stop."""
+    state = _ledger().cancel(job_id, reason=reason, actor=actor())
+    changed("job", job_id, "cancelled", _of(state), output)
+
+
+@job.command(epilog=example(f"ledger job retry {JOB_ID} --delay 10m"))
+@click.argument("job_id")
+@click.option("--delay", help="Wait so long first, such as 10m.")
+@click.option("--reason", help="Why; kept in the event.")
+@output_option
+def retry(job_id: str, delay: str | None, reason: str | None, output: str) -> None:
+    """Give a dead job a new budget of retries."""
+    wait = _span(delay) if delay is not None else None
+    state = _ledger().retry(job_id, reason=reason, delay=wait, actor=actor())
+    changed("job", job_id, "retried", _of(state), output)
+
+
+@job.command("run-now", epilog=example(f"ledger job run-now {JOB_ID}"))
+@click.argument("job_id")
+@click.option("--reason", help="Why; kept in the event.")
+@output_option
+def run_now(job_id: str, reason: str | None, output: str) -> None:
+    """Make a scheduled or retrying job ready before its time."""
+    state = _ledger().run_now(job_id, reason=reason, actor=actor())
+    changed("job", job_id, "made ready", _of(state), output)
+
+
+def describe(resource: Resource) -> Table:
+    """Draw a job as names and values; what it has not got is left out."""
+    from rich.table import Table  # noqa: PLC0415
+
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim")
+    table.add_column(overflow="fold")
+    for name, value in resource.items():
+        if value is not None and value != {}:
+            table.add_row(name.replace("_", " "), _value(name, value))
+    return table
+
+
+def _value(name: str, value: Any) -> str:
+    if name in ("state", "priority"):
+        return coloured(value)
+    if name.endswith("_at"):
+        return when(value)
+    if isinstance(value, str):
+        return plain(value)
+    return plain(orjson.dumps(value).decode())
+
+
+def _ledger() -> Ledger:
+    from ledger.client import Ledger  # noqa: PLC0415 — imports the drivers
+
+    here = connect()
+    return Ledger(database_url=here.database_url, redis_url=here.redis_url, settings=here.settings, actor=here.actor)
+
+
+def _resource(ledger: Ledger, job_id: str) -> Resource:
+    return _of(ledger.get(job_id))
+
+
+def _of(state: Any) -> Resource:
+    from ledger.resources import job_resource  # noqa: PLC0415
+
+    return job_resource(state)
+
+
+def _folded(history: Sequence[Entry]) -> Resource:
+    from ledger.job import fold  # noqa: PLC0415
+
+    return _of(fold(history))
+
+
+def _event_resources(history: Sequence[Entry]) -> list[Resource]:
+    from ledger.resources import event_resource  # noqa: PLC0415
+
+    return [event_resource(entry) for entry in history]
+
+
+def _timeline(events: Sequence[Resource]) -> Table:
+    from ledger.timeline import timeline  # noqa: PLC0415
+
+    return timeline(events)
+
+
+def _follow(ledger: Ledger, job_id: str, output: str) -> None:
+    """Show the history as it grows, until the job has ended or is dead."""
+    from ledger.timeline import timeline  # noqa: PLC0415
+
+    shown: list[Resource] = []
+    never = threading.Event()
+    while True:
+        history = ledger.history(job_id)
+        fresh = _event_resources(history)[len(shown) :]
+        if fresh and output == "text":
+            data().print(timeline(fresh, before=shown[-1] if shown else None))
+        for event in fresh if output == "json" else ():
+            click.echo(orjson.dumps(event))
+        shown += fresh
+        if _has_ended(history):
+            return
+        never.wait(LOOK_EVERY)
+
+
+def _has_ended(history: Sequence[Entry]) -> bool:
+    from ledger.job import State, fold  # noqa: PLC0415
+
+    state = fold(history)
+    return state is None or state.state.is_end or state.state is State.DEAD
+
+
+def _end_with(ledger: Ledger, job_id: str) -> None:
+    state = ledger.get(job_id).state.value
+    if state != "succeeded":
+        raise Failure(f"the job is {state}")
+
+
+def _payload(text: str) -> bytes:
+    if text == "-":
+        body = sys.stdin.buffer.read()
+    elif text.startswith("@"):
+        with click.open_file(text[1:], "rb") as file:
+            body = file.read()
+    else:
+        body = text.encode()
+    _object(body, "/payload")
+    return body.strip()
+
+
+def _object(text: str | bytes, pointer: str) -> dict[str, Any]:
+    try:
+        return decode(text.encode() if isinstance(text, str) else text)
+    except MalformedJson as error:
+        raise InvalidRequest([Breach(pointer, str(error))]) from error
+    except InvalidRequest as error:
+        raise InvalidRequest([Breach(pointer + b.pointer, b.detail) for b in error.breaches]) from error
+
+
+def _pairs(texts: Sequence[str]) -> dict[str, str]:
+    pairs = [text.partition("=") for text in texts]
+    if any(not separator for _, separator, _ in pairs):
+        raise click.UsageError("--metadata takes KEY=VALUE")
+    return {key: value for key, _, value in pairs}
+
+
+def _instant(text: str | None) -> datetime | None:
+    from ledger.requests import instant  # noqa: PLC0415
+
+    try:
+        return None if text is None else instant(text)
+    except ValueError as error:
+        raise InvalidRequest([Breach("/time", str(error))]) from error
+
+
+def _span(text: str) -> Any:
+    try:
+        return parse(text)
+    except ValueError as error:
+        raise InvalidRequest([Breach("/delay", str(error))]) from error
