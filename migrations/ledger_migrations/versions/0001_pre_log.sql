@@ -169,3 +169,19 @@ create table ledger.idempotency_keys (
   created_at timestamptz not null default clock_timestamp()
 );
 create index idempotency_keys_created_at on ledger.idempotency_keys (created_at);
+
+-- Gives a role all that Ledger's processes need, and no more: it may append to the log through its parent table, in the
+-- columns a writer may set, and never change, remove or place an event.
+create function ledger.grant_application(role name) returns void language plpgsql as $$
+begin
+  execute format('grant usage on schema ledger to %I', role);
+  execute format('grant select on all tables in schema ledger to %I', role);
+  execute format('grant insert (job_id, version, kind, priority, schema_version, queue, actor, data, body, meta) '
+                 'on ledger.events to %I', role);
+  execute format('grant usage on sequence ledger.event_positions to %I', role);
+  execute format('grant insert, update, delete on ledger.cursors, ledger.rebuild_shares, ledger.parked, '
+                 'ledger.workers, ledger.idempotency_keys to %I', role);
+  -- Read models are made, swapped and dropped by the projector: it owns them.
+  execute format('grant usage, create on schema ledger_read, ledger_next to %I', role);
+end
+$$;
