@@ -49,7 +49,8 @@ def rfc3339(at: datetime) -> str:
     >>> rfc3339(datetime(2026, 11, 24, 5, 48, 17, tzinfo=UTC))
     '2026-11-24T05:48:17.000000Z'
     """
-    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    # Not strftime: its %Y does not pad the year, and what it writes of the year 900 cannot be read back.
+    return at.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
 
 
 def encode(event: Event) -> tuple[dict[str, Any], bytes | None]:
