@@ -42,7 +42,7 @@ def in_words(span: timedelta) -> str:
     seconds = span.total_seconds()
     if seconds < 0:
         return "-" + in_words(-span)
-    if seconds < 1:
+    if seconds < 0.9995:  # what rounds up to 1000 ms is a second
         return f"{seconds * 1000:.3g}ms"
     if seconds < 60:
         return f"{seconds:.3g}s"
