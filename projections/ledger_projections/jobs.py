@@ -1,0 +1,14 @@
+"""The `jobs` read model: a row a job with its present state, the base of lists, due jobs and open leases."""
+
+from __future__ import annotations
+
+from ledger.runtime.statements import statement
+from ledger_projections.projection import Projection
+
+JOBS = Projection(
+    name="jobs",
+    version=1,
+    tables=("jobs",),
+    create=statement("ledger_projections", "jobs/create"),
+    folds=(statement("ledger_projections", "jobs/fold"),),
+)

@@ -1,0 +1,48 @@
+-- A row a job: where it stands now. Each transition moves a row in the indexes it is listed by, so dead rows come fast.
+create table if not exists jobs (
+  job_id uuid primary key,
+  type text not null,
+  queue text not null,
+  priority smallint not null,
+  state text not null,
+  version int not null,              -- of the last event folded; the log up to it is what this row says
+  attempt int not null,
+  retry_count int not null,
+  crash_count int not null,
+  max_retries int not null,
+  requeue_count int not null,
+  requeued_at timestamptz,           -- by an operator, the last time
+  run_at timestamptz,                -- only while scheduled or retrying
+  expires_at timestamptz,
+  created_at timestamptz not null,
+  ready_at timestamptz,              -- the start of the present or last wait
+  started_at timestamptz,
+  completed_at timestamptz,
+  updated_at timestamptz not null,
+  worker_id text,                    -- only while running
+  correlation_id text not null,
+  schedule_id uuid
+) with (
+  fillfactor = 90,
+  autovacuum_vacuum_scale_factor = 0.02,
+  autovacuum_vacuum_insert_scale_factor = 0.1,
+  autovacuum_analyze_scale_factor = 0.05,
+  autovacuum_vacuum_cost_delay = 0
+);
+
+-- What the scheduler looks for.
+create index if not exists jobs_due on jobs (run_at, job_id) where state in ('scheduled', 'retrying');
+create index if not exists jobs_expiring on jobs (expires_at, job_id)
+  where state in ('scheduled', 'ready', 'retrying') and expires_at is not null;
+create index if not exists jobs_running on jobs (worker_id, job_id) where state = 'running';
+
+-- What refills the dispatch streams, and the age of the oldest ready job.
+create index if not exists jobs_ready on jobs (queue, priority, ready_at, job_id) where state = 'ready';
+
+-- Lists, newest first.
+create index if not exists jobs_by_creation on jobs (created_at, job_id);
+create index if not exists jobs_by_state on jobs (state, created_at, job_id);
+create index if not exists jobs_by_queue on jobs (queue, created_at, job_id);
+create index if not exists jobs_by_type on jobs (type, created_at, job_id);
+create index if not exists jobs_by_correlation on jobs (correlation_id, created_at, job_id);
+create index if not exists jobs_by_schedule on jobs (schedule_id, created_at, job_id) where schedule_id is not null;
