@@ -157,7 +157,7 @@ def _integer(least: int, most: int | None = None) -> Parse:
     allowed = f"a whole number from {least} to {most}" if most else f"a whole number, at least {least}"
 
     def parse(text: str) -> int:
-        if not re.fullmatch(r"-?\d{1,18}", text) or int(text) < least or (most and int(text) > most):
+        if not re.fullmatch(r"-?[0-9]{1,18}", text) or int(text) < least or (most and int(text) > most):
             raise ValueError(f"must be {allowed}")
         return int(text)
 
@@ -183,7 +183,7 @@ def _url(*schemes: str) -> Parse:
 
 
 def _size(text: str) -> int:
-    match = re.fullmatch(r"(\d{1,15})\s*(B|KiB|MiB)?", text)
+    match = re.fullmatch(r"([0-9]{1,15})\s*(B|KiB|MiB)?", text)
     if not match or int(match[1]) < 1:
         raise ValueError("must be a size such as 65536, 512KiB or 1MiB")
     return int(match[1]) * {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20}[match[2] or "B"]
@@ -196,7 +196,7 @@ def queues(text: str) -> tuple[Queue, ...]:
         name, colon, weight = item.strip().partition(":")
         if not QUEUE_NAME.fullmatch(name):
             raise ValueError(f"{item.strip()!r} is not a queue name (letters, digits, '.', '_', '-'; at most 50)")
-        if colon and not re.fullmatch(r"[1-9]\d{0,5}", weight):
+        if colon and not re.fullmatch(r"[1-9][0-9]{0,5}", weight):
             raise ValueError(f"the weight of {name!r} must be a whole number, at least 1")
         found.append(Queue(name, int(weight) if colon else None))
     if len({queue.name for queue in found}) < len(found):
