@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator
 
     Action = Callable[[], object]
 
@@ -27,7 +27,7 @@ def hit(point: str) -> None:
 
 
 @contextmanager
-def armed(point: str, action: Action) -> Iterator[None]:
+def armed(point: str, action: Action) -> Generator[None]:
     """Within the block every pass of `point`, in any thread, runs `action`; what it raises is raised there."""
     _armed[point] = action
     try:

@@ -1,0 +1,203 @@
+"""The projection whose read model is Redis: every ready job has a message on the dispatch stream of its queue.
+
+A turn reads the log by cursor like every projection, adds a message for each job that became ready and has not moved
+on since, and then moves the cursor: a crash in between only sends messages twice, and a message proves nothing. While
+there is nothing to do a turn is one statement, with the cursor kept in memory; whoever has something to dispatch takes
+the turn, which shows whether that memory is true.
+
+Redis may lose what it was given. `DispatchStreams` notices when it was emptied or replaced, and the reconciler looks
+every few seconds whether the jobs that have been ready longest are still there.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import structlog
+from psycopg.errors import SerializationFailure
+
+from ledger.cursor import Cursor, Range, gaps_between
+from ledger.message import Message
+from ledger.runtime import failpoints
+from ledger.runtime.database import reachable
+from ledger.runtime.statements import statement
+from ledger.tables import READ
+from ledger_projections import cursors, dispatch_repair
+from ledger_projections.engine import enter
+from ledger_projections.projection import multirange
+from ledger_projections.redis_streams import DispatchStreams, Ready, ready
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ledger.runtime.database import Database
+    from ledger_projections.projection import AnyConnection
+
+log = structlog.get_logger()
+
+BATCH_SIZE = 1000
+"""Events a turn: a few milliseconds of work, so the first message never waits long for the last."""
+CHECK_INTERVAL = 1.0
+"""Seconds after which an idle dispatcher looks whether Redis is still what it was."""
+RECONCILE_INTERVAL = 5.0
+
+_START = statement("ledger_projections", "dispatch/start")
+_READ = statement("ledger_projections", "dispatch/read")
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What one read of the log brought."""
+
+    late: tuple[int, ...]
+    high: int
+    gaps: tuple[Range, ...]
+    xmin: int
+    ready: list[Ready]
+    full: bool
+
+    def advance(self, cursor: Cursor, xid: int = 0) -> Cursor:
+        return cursor.advance(self.late, self.high, self.gaps, self.xmin, xid)
+
+
+class Dispatcher:
+    """Moves ready jobs from the log to Redis. Any number may run; one is active at a time."""
+
+    name = "dispatch"
+
+    def __init__(self, database: Database, redis_url: str, *, batch_size: int = BATCH_SIZE) -> None:
+        self._database = database
+        self._batch_size = batch_size
+        self._streams = DispatchStreams(redis_url)
+        self._kept: AnyConnection | None = None
+        self._cursor: Cursor | None = None
+        self._check_at = 0.0
+        self._reconcile_at = 0.0
+        self.dispatched = 0
+        self.healed = 0
+        """Messages added again by the reconciler."""
+        self.refills = 0
+
+    def prepare(self) -> None:
+        """Make the cursor; refuse a Redis that may throw messages away. One that is down is waited for later."""
+        with self._database.connection() as connection:
+            connection.execute(_START)
+        self._streams.refuse_eviction()
+
+    def run_once(self) -> bool:
+        try:
+            with reachable(self._database.url):
+                return self._turn(self._connection())
+        except (SerializationFailure, cursors.Overtaken):
+            self._cursor = None
+            return True
+        except BaseException:
+            self._cursor = None
+            raise
+
+    def close(self) -> None:
+        self._streams.close()
+        if self._kept is not None:
+            self._kept.close()
+
+    def _connection(self) -> AnyConnection:
+        if self._kept is None or self._kept.closed:
+            self._kept = self._database.dedicated()
+            self._cursor = None
+        return self._kept
+
+    def _turn(self, connection: AnyConnection) -> bool:
+        if not self._streams_intact():
+            return self._refill(connection)
+        if self._cursor is None and not self._take_cursor(connection):
+            return False
+        assert self._cursor is not None
+        found = _read(connection, self._cursor, self._batch_size)
+        if found.advance(self._cursor) != self._cursor and not self._dispatch(connection, self._cursor, found):
+            return False
+        if not found.full and time.monotonic() >= self._reconcile_at:
+            self._reconcile(connection)
+        return found.full
+
+    def _dispatch(self, connection: AnyConnection, cursor: Cursor, found: _Found) -> bool:
+        """Add what was found and move the cursor; False when another dispatcher is at it."""
+        with connection.transaction():
+            enter(connection, READ)
+            turn = cursors.take(connection, self.name, "live")
+            if turn is None or turn.cursor != cursor:
+                self._cursor = None
+                return False
+            if found.ready:
+                self._streams.add(found.ready)
+                self._check_at = time.monotonic() + CHECK_INTERVAL
+                failpoints.hit("dispatch_after_xadd")
+                if not self._streams.intact:
+                    return True  # the next turn looks what has become of Redis, and this batch comes again
+            moved = found.advance(cursor, cursors.current_xid(connection) if found.gaps else 0)
+            cursors.move(connection, turn, moved)
+        self._cursor = moved
+        self.dispatched += len(found.ready)
+        return True
+
+    def _take_cursor(self, connection: AnyConnection) -> bool:
+        with connection.transaction():
+            turn = cursors.take(connection, self.name, "live")
+            if turn is None:
+                return False
+            if turn.reanchored:
+                cursors.move(connection, turn, turn.cursor)
+        self._cursor = turn.cursor
+        return True
+
+    def _streams_intact(self) -> bool:
+        if self._streams.intact and time.monotonic() < self._check_at:
+            return True
+        self._check_at = time.monotonic() + CHECK_INTERVAL
+        return self._streams.check()
+
+    def _refill(self, connection: AnyConnection) -> bool:
+        self._cursor = None
+        added = dispatch_repair.refill(connection, self._streams)
+        if added is None:
+            return False
+        self.refills += 1
+        self._reconcile_at = time.monotonic() + RECONCILE_INTERVAL
+        log.info("dispatch streams filled", added=added)
+        return True
+
+    def _reconcile(self, connection: AnyConnection) -> None:
+        """Look for the oldest ready jobs in Redis; add the few that are gone, or refill when they are many."""
+        self._reconcile_at = time.monotonic() + RECONCILE_INTERVAL
+        self._streams.identify()
+        wanted = dispatch_repair.sample(connection)
+        self._streams.ensure(sorted({job.stream for job in wanted}))
+        absent = self._streams.absent(wanted)
+        if dispatch_repair.is_great_loss(wanted, absent):
+            self._refill(connection)
+        elif absent:
+            self._streams.add(absent)
+            self.healed += len(absent)
+            log.warning("messages were gone from Redis", healed=len(absent))
+
+
+def _read(connection: AnyConnection, cursor: Cursor, limit: int) -> _Found:
+    parameters = {"high": cursor.high, "holes": multirange(cursor.holes), "limit": limit}
+    rows: Sequence[tuple[Any, ...]] = connection.execute(_READ, parameters, binary=True).fetchall()
+    xmin = rows[0][0]
+    positions = [row[1] for row in rows if row[1] is not None]
+    above = [position for position in positions if position > cursor.high]
+    return _Found(
+        late=tuple(position for position in positions if position <= cursor.high),
+        high=above[-1] if above else cursor.high,
+        gaps=gaps_between(cursor.high, above),
+        xmin=xmin,
+        ready=[_ready(row) for row in rows if row[7] is not None],
+        full=len(above) == limit,
+    )
+
+
+def _ready(row: tuple[Any, ...]) -> Ready:
+    _, _, queue, priority, job_id, version, attempt, type_ = row
+    return ready(queue, priority, Message(job_id, version, attempt, type_))
