@@ -11,14 +11,16 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator
 from itertools import accumulate, islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import orjson
 
 from ledger.errors import Breach, InvalidRequest, MalformedJson
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 DEPTH_LIMIT = 64
 BREACH_LIMIT = 100
@@ -81,7 +83,7 @@ def _may_be_deep(text: bytes) -> bool:
 
 
 def _may_repeat(text: bytes, value: dict[str, Any]) -> bool:
-    # Written anew, the value has a colon for each member it kept; colons in strings are on both sides, but for escaped ones.
+    # Written anew, the value has a colon for each member that was kept; those in strings stay unless they were escaped.
     return text.count(b":") != orjson.dumps(value).count(b":") or b"\\u003a" in text or b"\\u003A" in text
 
 

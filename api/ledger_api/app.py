@@ -1,0 +1,75 @@
+"""The WSGI application: routes, middleware and errors, wired by hand. It connects with the first request, no sooner."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import falcon
+from ledger_migrations.migrate import newest
+
+from ledger_api import dead_letters, health, history, jobs, problems, queues
+from ledger_api.metrics import Metrics
+from ledger_api.middleware.access_log import AccessLog
+from ledger_api.middleware.browsers import BrowserGuard
+from ledger_api.middleware.methods import UnknownMethods
+from ledger_api.middleware.request_id import RequestId
+from ledger_api.pages import Lag
+
+if TYPE_CHECKING:
+    from ledger_projections.queries import Queries
+
+    from ledger import Ledger
+    from ledger.settings import Settings
+
+BASE = "/api/v1"
+
+App = falcon.App[falcon.Request, falcon.Response]
+
+
+def create_app(ledger: Ledger, queries: Queries, settings: Settings) -> App:
+    """Return the API over these two doors."""
+    metrics = Metrics(queries)
+    middleware = [RequestId(), AccessLog(metrics), UnknownMethods(), BrowserGuard(settings.api_host)]
+    app: App = falcon.App(middleware=middleware)
+    problems.install(app)
+    for path, resource in {**_probes(ledger), "/metrics": metrics}.items():
+        _add(app, path, resource)
+    for path, resource in _routes(ledger, queries, Lag(queries)).items():
+        _add(app, BASE + path, resource)
+    return app
+
+
+def _probes(ledger: Ledger) -> dict[str, Any]:
+    readiness = health.Readiness(ledger, newest())
+    alive, ready = health.Alive(), health.Ready(readiness)
+    return {
+        "/health": alive,
+        "/livez": alive,
+        "/ready": ready,
+        "/readyz": ready,
+        "/startupz": health.Started(readiness),
+    }
+
+
+def _routes(ledger: Ledger, queries: Queries, lag: Lag) -> dict[str, Any]:
+    return {
+        "/jobs": jobs.Jobs(ledger, queries, lag),
+        "/jobs/{job_id}": jobs.Job(ledger),
+        "/jobs/{job_id}/events": history.History(ledger),
+        "/jobs/{job_id}/cancel": jobs.cancel(ledger),
+        "/jobs/{job_id}/retry": jobs.retry(ledger),
+        "/jobs/{job_id}/run-now": jobs.run_now(ledger),
+        "/queues": queues.Queues(queries, lag),
+        "/queues/{name}/depth": queues.Depth(queries, lag),
+        "/queues/{name}/stats": queues.Stats(queries, lag),
+        "/dlq": dead_letters.DeadLetters(queries, lag),
+        "/dlq/{id_}": dead_letters.DeadLetter(ledger, queries, lag),
+        "/dlq/{id_}/retry": dead_letters.Retry(ledger),
+    }
+
+
+def _add(app: App, path: str, resource: Any) -> None:
+    """Route a path, and let every GET answer HEAD too: Falcon then sends the headers alone."""
+    if hasattr(resource, "on_get"):
+        resource.on_head = resource.on_get
+    app.add_route(path, resource)

@@ -1,0 +1,110 @@
+"""Request bodies: media type, size, strict JSON, in the order in which they are refused."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ledger import requests, strict_json
+from ledger.errors import Breach, InvalidRequest
+from ledger_api.parameters import REASON_LIMIT, Parameters
+from ledger_api.problems import Problem
+
+if TYPE_CHECKING:
+    from datetime import timedelta
+
+    import falcon
+
+JSON = "application/json"
+SLACK = 64 * 1024
+"""What a body may hold besides the payload."""
+
+
+def read(req: falcon.Request, limit: int, *, optional: bool = False) -> bytes:
+    """Return the body; refuse a wrong or compressed one (415), then one that is too large (413)."""
+    length = req.content_length
+    chunked = length is None and req.get_header("Transfer-Encoding") is not None
+    if optional and not length and not chunked:
+        return b""
+    _check_media_type(req)
+    if length is not None and length > limit:
+        raise _too_large(limit)
+    body = _read(req, length, chunked, limit)
+    if len(body) > limit:
+        raise _too_large(limit)
+    if length is not None and len(body) < length:
+        raise Problem("malformed_request", f"the body ended after {len(body)} of {length} bytes")
+    return body
+
+
+def read_object(req: falcon.Request, limit: int, *, optional: bool = False) -> dict[str, Any]:
+    """Return the members of a body, after the query parameters have been found to be none."""
+    body = read(req, limit, optional=optional)
+    Parameters(req).end()
+    return strict_json.decode(body) if body or not optional else {}
+
+
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """What a verb on one job may say."""
+
+    reason: str | None
+    delay: timedelta | None = None
+
+
+def read_verb(req: falcon.Request, *, delayable: bool = False) -> Verb:
+    """Read the body of a verb: `reason`, and `delay` where the verb can be put off."""
+    return verb(read_object(req, SLACK, optional=True), delayable=delayable)
+
+
+def verb(members: dict[str, Any], *, delayable: bool) -> Verb:
+    allowed = {"reason", "delay"} if delayable else {"reason"}
+    breaches = [Breach(f"/{name}", "is not a member of this request") for name in members.keys() - allowed]
+    reason, delay = members.get("reason"), None
+    if "reason" in members and not (isinstance(reason, str) and len(reason) <= REASON_LIMIT):
+        breaches.append(Breach("/reason", f"must be a string of at most {REASON_LIMIT} characters"))
+    if delayable and "delay" in members:
+        try:
+            delay = _delay(members["delay"])
+        except ValueError as error:
+            breaches.append(Breach("/delay", str(error)))
+    if breaches:
+        raise InvalidRequest(breaches)
+    return Verb(reason, delay)
+
+
+def _delay(value: Any) -> timedelta:
+    if not isinstance(value, str):
+        raise ValueError("must be a duration such as 90s or PT90S")  # noqa: TRY004 — a breach like any other
+    delay = requests.span(value)
+    if delay > requests.MAX_DELAY:
+        raise ValueError("is more than 5 years ahead")
+    return delay
+
+
+def _check_media_type(req: falcon.Request) -> None:
+    encoding = req.get_header("Content-Encoding")
+    if encoding is not None and encoding.strip().lower() not in ("", "identity"):
+        raise Problem("unsupported_media_type", "send the body uncompressed: Content-Encoding is not supported")
+    content_type = req.content_type
+    if content_type == JSON:
+        return
+    media_type, _, rest = (content_type or "").partition(";")
+    charset = rest.strip().lower().removeprefix("charset=").strip('"')
+    if media_type.strip().lower() != JSON or charset not in ("", "utf-8", "utf8"):
+        raise Problem("unsupported_media_type", f"send the body as {JSON}, not as {content_type or 'no media type'}")
+
+
+def _read(req: falcon.Request, length: int | None, chunked: bool, limit: int) -> bytes:
+    # The stream is bounded too: Content-Length is a promise, and a chunked body has none.
+    stream = req.stream if chunked else req.bounded_stream
+    wanted = limit + 1 if length is None else length
+    parts: list[bytes] = []
+    while wanted > 0 and (part := stream.read(wanted)):
+        parts.append(part)
+        wanted -= len(part)
+    return b"".join(parts)
+
+
+def _too_large(limit: int) -> Problem:
+    return Problem("too_large", f"the body has more than {limit} bytes")

@@ -1,0 +1,62 @@
+"""`ledger api`: the HTTP server."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ledger.cli_output import Failure, connect, example
+from ledger_api.middleware.browsers import LOOPBACK
+
+if TYPE_CHECKING:
+    from ledger.cli_output import Installation
+
+
+@click.command(epilog=example("ledger api", "ledger api --host 0.0.0.0 --insecure"))
+@click.option("--host", help="Listen address. [default: API_HOST]")
+@click.option("--port", type=click.IntRange(0, 65535), help="Listen port, 0 for a free one. [default: API_PORT]")
+@click.option("--workers", type=click.IntRange(1, 256), help="Processes. [default: API_WORKERS]")
+@click.option("--threads", type=click.IntRange(1, 256), help="Threads in each. [default: API_THREADS]")
+@click.option("--insecure", is_flag=True, help="Serve everybody who can reach a non-loopback address, without keys.")
+def api(host: str | None, port: int | None, workers: int | None, threads: int | None, *, insecure: bool) -> None:
+    """Serve the HTTP API and the dashboard."""
+    installation = connect(api_host=host, api_port=port, api_workers=workers, api_threads=threads)
+    settings = installation.settings
+    if settings.api_host not in LOOPBACK and not insecure:
+        raise click.UsageError(
+            f"refusing to serve on {settings.api_host} without API_KEYS: anybody who reaches it could do anything. "
+            "Listen on 127.0.0.1, or add --insecure where the network is trusted"
+        )
+    _serve(installation)
+
+
+def _serve(installation: Installation) -> None:
+    import structlog  # noqa: PLC0415 — and below: the help page and a refused start need none of these
+
+    from ledger.runtime import logs  # noqa: PLC0415
+    from ledger_api.server import Server, bind, shared_metrics  # noqa: PLC0415
+
+    settings = installation.settings
+    try:
+        listener = bind(settings.api_host, settings.api_port)
+    except OSError as error:
+        raise Failure(f"cannot listen on {settings.api_host}:{settings.api_port}: {error.strerror or error}") from error
+    logs.configure(settings, "api")
+    host, port = listener.getsockname()[:2]
+    structlog.get_logger().info("listening", host=host, port=port, processes=settings.api_workers, pid=os.getpid())
+    with shared_metrics():
+        Server(lambda: _application(installation), listener, settings).run()
+
+
+def _application(installation: Installation) -> Any:
+    from ledger_projections.queries import Queries  # noqa: PLC0415
+
+    from ledger import Ledger  # noqa: PLC0415 — in the serving process, after the fork
+    from ledger_api.app import create_app  # noqa: PLC0415
+
+    settings = installation.settings
+    ledger = Ledger(database_url=installation.database_url, redis_url=installation.redis_url, settings=settings)
+    queries = Queries(ledger.database, silent_after=settings.scheduler_stale_job_timeout)
+    return create_app(ledger, queries, settings)

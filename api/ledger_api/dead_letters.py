@@ -1,0 +1,149 @@
+"""The dead-letter queue over HTTP: the jobs that are dead now, and the two ways out, retry and discard.
+
+A dead letter answers to the job's id and to `<job id>:<version>`, which names one death: after another one, the old
+name finds a conflict and nothing else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ledger_projections.filters import DeadLetterFilter
+from ledger_projections.views import resource
+
+from ledger import commands, ids
+from ledger.errors import CommandRefused, JobNotFound
+from ledger.events import Kind
+from ledger.job import State
+from ledger.resources import dumps
+from ledger_api import bodies
+from ledger_api.conditional import change, demanded_versions, is_known
+from ledger_api.jobs import ACTOR, read_reason, send_job
+from ledger_api.pages import send_page
+from ledger_api.parameters import Parameters
+from ledger_api.problems import Problem, not_found
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from uuid import UUID
+
+    import falcon
+    from ledger_projections.queries import Queries
+
+    from ledger import Ledger
+    from ledger.job import JobState
+    from ledger_api.pages import Lag
+
+
+class DeadLetters:
+    """`/dlq`."""
+
+    def __init__(self, queries: Queries, lag: Lag) -> None:
+        self._queries, self._lag = queries, lag
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        query = Parameters(req)
+        limit, cursor, offset = query.limit(), query.cursor(), query.offset()
+        filters = DeadLetterFilter(
+            types=query.many("type"),
+            queues=query.many("queue"),
+            failed_after=query.time("failed_after"),
+            failed_before=query.time("failed_before"),
+            error_contains=query.text("error_contains"),
+        )
+        query.end()
+        self._lag.tell(resp, "dead_letters")
+        page = self._queries.list_dead_letters(filters, limit=limit, cursor=cursor, offset=offset)
+        send_page(req, resp, map(resource, page.items), page.next_cursor)
+
+
+class DeadLetter:
+    """`/dlq/{id}`."""
+
+    def __init__(self, ledger: Ledger, queries: Queries, lag: Lag) -> None:
+        self._ledger, self._queries, self._lag = ledger, queries, lag
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response, id_: str) -> None:
+        Parameters(req).end()
+        self._lag.tell(resp, "dead_letters")
+        found = self._queries.get_dead_letter(id_.lower())
+        if found is None:
+            raise _not_found()
+        if not is_known(req, resp, found.version):
+            resp.data = dumps(resource(found))
+
+    def on_delete(self, req: falcon.Request, resp: falcon.Response, id_: str) -> None:
+        reason, versions = read_reason(req), demanded_versions(req)
+        death = _death(self._ledger, id_)
+
+        def discard(job: JobState, _: datetime) -> commands.Events:
+            death.check(job, "discard")
+            return commands.discard(job, reason)
+
+        job = change(
+            self._ledger,
+            death.job_id,
+            versions,
+            lambda version: self._ledger.command(death.job_id, discard, actor=ACTOR, if_version=version),
+        )
+        send_job(resp, job, status="deleted")
+
+
+class Retry:
+    """`/dlq/{id}/retry`."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    def on_post(self, req: falcon.Request, resp: falcon.Response, id_: str) -> None:
+        verb, versions = bodies.read_verb(req, delayable=True), demanded_versions(req)
+        death = _death(self._ledger, id_)
+
+        def retry(job: JobState, now: datetime) -> commands.Events:
+            death.check(job, "retry")
+            return commands.retry(job, now, verb.delay, verb.reason)
+
+        job = change(
+            self._ledger,
+            death.job_id,
+            versions,
+            lambda version: self._ledger.command(death.job_id, retry, actor=ACTOR, if_version=version),
+        )
+        send_job(resp, job)
+
+
+@dataclass(frozen=True, slots=True)
+class _Death:
+    """What the id of a dead letter names: a job, and where it says so, one of its deaths."""
+
+    job_id: UUID
+    version: int | None
+    is_last: bool = True
+
+    def check(self, job: JobState, verb: str) -> None:
+        """Refuse unless this is the death the job is dead of, or was discarded after."""
+        if self.version is None:
+            return
+        if not self.is_last or (job.state is State.DEAD and job.version != self.version):
+            allowed = "this id names an earlier death of the job; take the present one from the dead-letter queue"
+            raise CommandRefused(job.id, verb, job.state, job.version, allowed)
+
+
+def _death(ledger: Ledger, id_: str) -> _Death:
+    """Return what the id names; a job that has never been dead, or a version that was no death, is not found."""
+    text, colon, version = id_.partition(":")
+    job_id = ids.parse(text)
+    if job_id is None or (colon and not (version.isascii() and version.isdigit() and len(version) < 10)):
+        raise _not_found()
+    try:
+        deaths = [entry.version for entry in ledger.history(job_id) if entry.kind is Kind.DEAD_LETTERED]
+    except JobNotFound:
+        raise _not_found() from None
+    if not deaths or (colon and int(version) not in deaths):
+        raise _not_found()
+    return _Death(job_id, int(version), int(version) == deaths[-1]) if colon else _Death(job_id, None)
+
+
+def _not_found() -> Problem:
+    return not_found("job not found in DLQ")

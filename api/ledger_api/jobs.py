@@ -1,0 +1,218 @@
+"""Jobs over HTTP: made, listed, read as they are or were, and the verbs on one job."""
+
+from __future__ import annotations
+
+import re
+from itertools import takewhile
+from typing import TYPE_CHECKING, Any
+
+import falcon
+from ledger_projections.filters import JobFilter
+
+from ledger import strict_json
+from ledger.errors import Breach, InvalidRequest, JobNotFound
+from ledger.events import Priority
+from ledger.job import RESTING, fold
+from ledger.resources import dumps, job_resource
+from ledger_api import bodies
+from ledger_api.conditional import change, demanded_versions, is_known, set_version
+from ledger_api.pages import send_page
+from ledger_api.parameters import Parameters
+from ledger_api.problems import invalid_parameters
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from ledger_projections.queries import Queries
+
+    from ledger import Ledger
+    from ledger.events import Entry
+    from ledger.job import JobState
+    from ledger_api.pages import Lag
+
+    Act = Callable[[bodies.Verb, dict[str, Any]], JobState]
+
+ACTOR = "api:anonymous"
+
+STATES: dict[str, str] = {state.value: state.value for state in RESTING} | {
+    "pending": "ready",
+    "queued": "ready",
+    "processing": "running",
+    "completed": "succeeded",
+}
+"""What `state` may say: our words, and those of job-queue."""
+PRIORITIES = {level.word: level for level in Priority}
+PAGE_WITH_PAYLOADS = 100
+
+_TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}", re.ASCII)
+_KEY = re.compile(r"[\x20-\x7e]{1,255}", re.ASCII)
+_PAYLOAD_IS_NO_OBJECT = Breach("/payload", "must be an object")
+
+
+class Jobs:
+    """`/jobs`."""
+
+    def __init__(self, ledger: Ledger, queries: Queries, lag: Lag) -> None:
+        self._ledger, self._queries, self._lag = ledger, queries, lag
+        self._body_limit = ledger.settings.job_max_payload + bodies.SLACK
+
+    def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
+        body = bodies.read(req, self._body_limit)
+        Parameters(req).end()
+        key = idempotency_key(req)
+        members = strict_json.decode(body)
+        payload = checked_payload(members, strict_json.payload_bytes(body))
+        wanted = self._ledger.checked(with_key(members, key), payload)
+        made = self._ledger.submit(wanted, actor=ACTOR, traceparent=traceparent(req))
+        if made.replayed:
+            resp.set_header("Idempotency-Replayed", "true")
+        send_made(resp, self._ledger.get(made.job_id))
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        query = Parameters(req)
+        with_payload = query.word("include", ("payload",), "") == "payload"
+        limit = query.limit(PAGE_WITH_PAYLOADS) if with_payload else query.limit()
+        filters = _filter(query)
+        cursor = query.cursor()
+        query.end()
+        self._lag.tell(resp, "jobs")
+        page = self._queries.list_jobs(filters, limit=limit, cursor=cursor, with_payload=with_payload)
+        send_page(req, resp, (job_resource(job, payload=with_payload) for job in page.items), page.next_cursor)
+
+
+class Job:
+    """`/jobs/{id}`: folded from the log, so it is current at once."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response, job_id: str) -> None:
+        query = Parameters(req)
+        version = query.integer("version", 1, 2**31 - 1, 0)
+        as_of = query.time("as_of")
+        if query.has("version") and query.has("as_of"):
+            query.refuse("as_of", "cannot be combined with version")
+        query.end()
+        job = _as_it_was(self._ledger.history(job_id), version, as_of)
+        if job is None:
+            raise JobNotFound(job_id)
+        if not is_known(req, resp, job.version):
+            resp.data = dumps(job_resource(job))
+
+    def on_delete(self, req: falcon.Request, resp: falcon.Response, job_id: str) -> None:
+        reason = read_reason(req)
+        job = change(
+            self._ledger,
+            job_id,
+            demanded_versions(req),
+            lambda version: self._ledger.cancel(job_id, reason, actor=ACTOR, if_version=version),
+        )
+        send_job(resp, job, status="deleted")
+
+
+class JobVerb:
+    """`/jobs/{id}/<verb>`."""
+
+    def __init__(self, ledger: Ledger, act: Act, *, delayable: bool = False) -> None:
+        self._ledger, self._act, self._delayable = ledger, act, delayable
+
+    def on_post(self, req: falcon.Request, resp: falcon.Response, job_id: str) -> None:
+        verb = bodies.read_verb(req, delayable=self._delayable)
+        job = change(
+            self._ledger,
+            job_id,
+            demanded_versions(req),
+            lambda version: self._act(verb, {"job_id": job_id, "actor": ACTOR, "if_version": version}),
+        )
+        send_job(resp, job)
+
+
+def cancel(ledger: Ledger) -> JobVerb:
+    return JobVerb(ledger, lambda verb, how: ledger.cancel(reason=verb.reason, **how))
+
+
+def retry(ledger: Ledger) -> JobVerb:
+    return JobVerb(ledger, lambda verb, how: ledger.retry(reason=verb.reason, delay=verb.delay, **how), delayable=True)
+
+
+def run_now(ledger: Ledger) -> JobVerb:
+    return JobVerb(ledger, lambda verb, how: ledger.run_now(reason=verb.reason, **how))
+
+
+def send_job(resp: falcon.Response, job: JobState, **members: str) -> None:
+    set_version(resp, job.version)
+    resp.data = dumps(job_resource(job) | members)
+
+
+def send_made(resp: falcon.Response, job: JobState) -> None:
+    resp.status = falcon.HTTP_201
+    resp.set_header("Location", f"/api/v1/jobs/{job.id}")
+    send_job(resp, job)
+
+
+def read_reason(req: falcon.Request) -> str | None:
+    """Return the reason of a DELETE, the only parameter it has."""
+    query = Parameters(req)
+    reason = query.reason()
+    query.end()
+    return reason
+
+
+def idempotency_key(req: falcon.Request) -> str | None:
+    key = req.get_header("Idempotency-Key")
+    if key is not None and not _KEY.fullmatch(key):
+        raise invalid_parameters([("Idempotency-Key", "must be 1 to 255 printable ASCII characters")])
+    return key
+
+
+def with_key(members: dict[str, Any], key: str | None) -> dict[str, Any]:
+    """Return the members with the key of the header among them; refuse another one in the body."""
+    if key is None:
+        return members
+    if members.get("idempotency_key", key) != key:
+        raise InvalidRequest([Breach("/idempotency_key", "is another one than the header Idempotency-Key")])
+    return members | {"idempotency_key": key}
+
+
+def checked_payload(members: dict[str, Any], payload: bytes | None) -> bytes:
+    """Return the payload as it was sent, `{}` where there is none."""
+    if payload is None:
+        return b"{}"
+    if not isinstance(members["payload"], dict):
+        raise InvalidRequest([_PAYLOAD_IS_NO_OBJECT])
+    return payload
+
+
+def traceparent(req: falcon.Request) -> str | None:
+    """Return the W3C trace of the caller; a garbled one is as good as none."""
+    header = req.get_header("traceparent")
+    return header if header is not None and _TRACEPARENT.fullmatch(header) else None
+
+
+def _filter(query: Parameters) -> JobFilter:
+    if "failed" in query.many("state"):
+        query.refuse("state", "no job rests in failed; use retrying or dead")
+        states: tuple[str, ...] = ()
+    else:
+        states = query.words("state", STATES)
+    return JobFilter(
+        states=states,
+        types=query.many("type"),
+        queues=query.many("queue"),
+        priorities=query.words("priority", PRIORITIES),
+        worker_id=query.text("worker_id"),
+        correlation_id=query.text("correlation_id"),
+        schedule_id=query.uuid("schedule_id"),
+        created_after=query.time("created_after"),
+        created_before=query.time("created_before"),
+        oldest_first=query.word("order", ("desc", "asc"), "desc") == "asc",
+    )
+
+
+def _as_it_was(history: tuple[Entry, ...], version: int, as_of: datetime | None) -> JobState | None:
+    if version:
+        return fold(history[:version]) if version <= len(history) else None
+    if as_of is not None:
+        return fold(takewhile(lambda entry: entry.at <= as_of, history))
+    return fold(history)

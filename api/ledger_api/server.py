@@ -1,0 +1,90 @@
+"""The server processes: gunicorn, embedded, with threads; it is set up by our settings alone, never by its own files.
+
+The socket is bound here before anything is forked, so a port that cannot be had ends the command at once. Each process
+builds its application after the fork, with connections of its own. SIGTERM lets running requests finish.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import tempfile
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from gunicorn.app.base import BaseApplication
+from gunicorn.glogging import Logger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from ledger.settings import Settings
+
+BACKLOG = 1024
+GRACE = 30
+"""Seconds for which SIGTERM lets running requests finish."""
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """Return a listening socket; raise OSError where there is none to be had."""
+    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    listener = socket.socket(family, kind, protocol)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(BACKLOG)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+class Server(BaseApplication):
+    """Serves what `build` returns in each process, until a signal ends it."""
+
+    def __init__(self, build: Callable[[], Any], listener: socket.socket, settings: Settings) -> None:
+        self._build, self._listener, self._settings = build, listener, settings
+        super().__init__()
+
+    def load_config(self) -> None:
+        options: dict[str, object] = {
+            "bind": [f"fd://{self._listener.fileno()}"],
+            "workers": self._settings.api_workers,
+            "worker_class": "gthread",
+            "threads": self._settings.api_threads,
+            "keepalive": 75,
+            "graceful_timeout": GRACE,
+            "timeout": 60,
+            "logger_class": _Log,
+            "accesslog": None,
+            "worker_tmp_dir": "/dev/shm" if os.path.isdir("/dev/shm") else None,  # noqa: PTH112, S108 — its heartbeat file must not wait for a disk
+            "control_socket_disable": True,
+        }
+        for name, value in options.items():
+            if name in self.cfg.settings:
+                self.cfg.set(name, value)
+
+    def load(self) -> Any:
+        return self._build()
+
+
+class _Log(Logger):
+    """gunicorn's words through our logging, which the command has set up."""
+
+    def setup(self, cfg: Any) -> None:
+        self.cfg = cfg
+        self.error_log.propagate = True
+        self.error_log.handlers = []
+        self.access_log.handlers = []
+
+
+@contextmanager
+def shared_metrics() -> Iterator[None]:
+    """Give the processes a fresh directory in which they sum up their metrics; before prometheus-client is imported."""
+    directory = tempfile.mkdtemp(prefix="ledger-api-metrics-")
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = directory
+    try:
+        yield
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
