@@ -1,9 +1,11 @@
 """The projection whose read model is Redis: every ready job has a message on the dispatch stream of its queue.
 
 A turn reads the log by cursor like every projection, adds a message for each job that became ready and has not moved
-on since, and then moves the cursor: a crash in between only sends messages twice, and a message proves nothing. While
-there is nothing to do a turn is one statement, with the cursor kept in memory; whoever has something to dispatch takes
-the turn, which shows whether that memory is true.
+on since, and then moves the cursor: a crash in between only sends messages twice, and a message proves nothing.
+
+The cursor is also kept in memory, so a turn without work is one statement. With work, the dispatcher that moved the
+cursor last adds the messages first and takes the turn afterwards; taking it shows whether that memory is still true.
+When it is not, another dispatcher has taken over, and the messages of this one turn were sent twice.
 
 Redis may lose what it was given. `DispatchStreams` notices when it was emptied or replaced, and the reconciler looks
 every few seconds whether the jobs that have been ready longest are still there.
@@ -23,9 +25,7 @@ from ledger.message import Message
 from ledger.runtime import failpoints
 from ledger.runtime.database import reachable
 from ledger.runtime.statements import statement
-from ledger.tables import READ
 from ledger_projections import cursors, dispatch_repair
-from ledger_projections.engine import enter
 from ledger_projections.projection import multirange
 from ledger_projections.redis_streams import DispatchStreams, Ready, ready
 
@@ -45,6 +45,7 @@ RECONCILE_INTERVAL = 5.0
 
 _START = statement("ledger_projections", "dispatch/start")
 _READ = statement("ledger_projections", "dispatch/read")
+_SPARE_COMPILING = statement("ledger_projections", "dispatch/spare_compiling")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,7 @@ class Dispatcher:
         self._streams = DispatchStreams(redis_url)
         self._kept: AnyConnection | None = None
         self._cursor: Cursor | None = None
+        self._is_active = False
         self._check_at = 0.0
         self._reconcile_at = 0.0
         self.dispatched = 0
@@ -105,6 +107,7 @@ class Dispatcher:
     def _connection(self) -> AnyConnection:
         if self._kept is None or self._kept.closed:
             self._kept = self._database.dedicated()
+            self._kept.execute(_SPARE_COMPILING)
             self._cursor = None
         return self._kept
 
@@ -123,23 +126,29 @@ class Dispatcher:
 
     def _dispatch(self, connection: AnyConnection, cursor: Cursor, found: _Found) -> bool:
         """Add what was found and move the cursor; False when another dispatcher is at it."""
+        if was_active := self._is_active:
+            self._add(found.ready)
         with connection.transaction():
-            enter(connection, READ)
             turn = cursors.take(connection, self.name, "live")
-            if turn is None or turn.cursor != cursor:
+            self._is_active = turn is not None and turn.cursor == cursor
+            if turn is None or not self._is_active:
                 self._cursor = None
                 return False
-            if found.ready:
-                self._streams.add(found.ready)
-                self._check_at = time.monotonic() + CHECK_INTERVAL
-                failpoints.hit("dispatch_after_xadd")
-                if not self._streams.intact:
-                    return True  # the next turn looks what has become of Redis, and this batch comes again
+            if not was_active:
+                self._add(found.ready)
+            if not self._streams.intact:
+                return True  # the next turn looks what has become of Redis, and this batch comes again
             moved = found.advance(cursor, cursors.current_xid(connection) if found.gaps else 0)
             cursors.move(connection, turn, moved)
         self._cursor = moved
         self.dispatched += len(found.ready)
         return True
+
+    def _add(self, jobs: list[Ready]) -> None:
+        if jobs:
+            self._streams.add(jobs)
+            self._check_at = time.monotonic() + CHECK_INTERVAL
+            failpoints.hit("dispatch_after_xadd")
 
     def _take_cursor(self, connection: AnyConnection) -> bool:
         with connection.transaction():
@@ -148,7 +157,7 @@ class Dispatcher:
                 return False
             if turn.reanchored:
                 cursors.move(connection, turn, turn.cursor)
-        self._cursor = turn.cursor
+        self._cursor, self._is_active = turn.cursor, False
         return True
 
     def _streams_intact(self) -> bool:

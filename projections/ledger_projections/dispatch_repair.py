@@ -1,7 +1,7 @@
 """Bringing back what Redis has lost: a refill of all dispatch streams, and the reconciler's look at the oldest jobs.
 
 Both compare ids, never lengths: a failover loses messages and brings acknowledged ones back, and a length may hide
-both. Nothing is deleted: what is already on a stream stays, its deliveries and their owners too, and only what is absent is
+both. Nothing is deleted: what is on a stream stays, its deliveries and their owners too, and only what is absent is
 added. So a refill costs Redis no more memory than there are ready jobs, however often it happens, and what is on a
 stream although its job is no longer ready goes away as workers meet it and the log refuses the lease.
 """

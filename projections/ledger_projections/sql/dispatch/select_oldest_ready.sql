@@ -30,5 +30,5 @@ cross join lateral (
   order by j.ready_at
   limit %(sample)s::bigint
 ) as o
-where not exists (select from ledger.events e where e.job_id = o.job_id and e.version = o.version + 1)
+where (select e.version from ledger.events e where e.job_id = o.job_id and e.version = o.version + 1) is null
 order by o.queue, o.priority, o.ready_at
