@@ -45,7 +45,8 @@ def _serve(installation: Installation) -> None:
         raise Failure(f"cannot listen on {settings.api_host}:{settings.api_port}: {error.strerror or error}") from error
     logs.configure(settings, "api")
     host, port = listener.getsockname()[:2]
-    structlog.get_logger().info("listening", host=host, port=port, processes=settings.api_workers, pid=os.getpid())
+    log = structlog.get_logger()
+    log.info("listening", host=host, port=port, processes=settings.api_workers, pid=os.getpid())
     with shared_metrics():
         Server(lambda: _application(installation), listener, settings).run()
 

@@ -7,12 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import psycopg
-
 from ledger.errors import Unavailable
 from ledger.resources import dumps
 from ledger.runtime import redis
-from ledger.runtime.database import TRANSIENT, defaults
 from ledger.runtime.statements import statement
 from ledger_api.problems import RETRY_AFTER, Problem
 
@@ -22,7 +19,7 @@ if TYPE_CHECKING:
     from ledger import Ledger
 
 OK, UNAVAILABLE, UNKNOWN = "ok", "unavailable", "unknown"
-_CONNECT_TIMEOUT = 2
+_IS_MIGRATED = statement("ledger_api", "select_is_migrated")
 _SCHEMA_VERSION = statement("ledger_api", "select_schema_version")
 
 Checks = dict[str, str]
@@ -80,15 +77,12 @@ class Readiness:
 
     def _check_postgres(self) -> Checks:
         try:
-            url = self._ledger.database_url
-            options = defaults(url, "ledger-probe") | {"connect_timeout": _CONNECT_TIMEOUT}
-            with psycopg.connect(url, autocommit=True, **options) as connection:
-                row = connection.execute(_SCHEMA_VERSION).fetchone()
-        except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
-            return {"postgres": OK, "migrations": "missing"}
-        except (Unavailable, *TRANSIENT):
+            with self._ledger.database.dedicated() as connection:
+                there = connection.execute(_IS_MIGRATED).fetchone() == (True,)
+                schema = connection.execute(_SCHEMA_VERSION).fetchone() if there else None
+        except Unavailable:
             return {"postgres": UNAVAILABLE, "migrations": UNKNOWN}
-        return {"postgres": OK, "migrations": OK if row and row[0] >= self._newest_schema else "pending"}
+        return {"postgres": OK, "migrations": OK if schema and schema[0] >= self._newest_schema else "pending"}
 
     def _check_redis(self) -> str:
         try:

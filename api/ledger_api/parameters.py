@@ -29,7 +29,7 @@ class Parameters:
     """The parameters of one request. Each reader returns a usable value even after a breach; `end` must be called."""
 
     def __init__(self, req: falcon.Request) -> None:
-        self._given: dict[str, str | list[str]] = req.params
+        self._given: dict[str, str | list[str]] = dict(req.params)
         self._known: set[str] = set()
         self._wrong: list[tuple[str, str]] = []
 
@@ -67,7 +67,7 @@ class Parameters:
         """Read comma-separated values."""
         value = self._given.get(name)
         if isinstance(value, list):
-            self._given = self._given | {name: ",".join(value)}
+            self._given[name] = ",".join(value)
         text = self.text(name, longest=10_000)
         if text is None:
             return ()

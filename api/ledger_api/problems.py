@@ -167,7 +167,11 @@ def _handle_http_error(req: falcon.Request, resp: falcon.Response, error: falcon
             code = "invalid_parameter"
         case _:
             pass
-    render(req, resp, Problem(code, detail, headers=dict(error.headers or {})))
+    render(req, resp, Problem(code, detail, headers=_text_headers(error)))
+
+
+def _text_headers(error: falcon.HTTPError) -> dict[str, str]:
+    return {str(name): str(value) for name, value in dict(error.headers or {}).items()}
 
 
 def _handle_bug(req: falcon.Request, resp: falcon.Response, error: Exception, _: dict[str, Any]) -> None:

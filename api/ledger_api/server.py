@@ -6,6 +6,7 @@ builds its application after the fork, with connections of its own. SIGTERM lets
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import socket
@@ -13,13 +14,16 @@ import tempfile
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import structlog
 from gunicorn.app.base import BaseApplication
 from gunicorn.glogging import Logger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator
 
     from ledger.settings import Settings
+
+log = structlog.get_logger()
 
 BACKLOG = 1024
 GRACE = 30
@@ -59,14 +63,19 @@ class Server(BaseApplication):
             "logger_class": _Log,
             "accesslog": None,
             "worker_tmp_dir": "/dev/shm" if os.path.isdir("/dev/shm") else None,  # noqa: PTH112, S108 — its heartbeat file must not wait for a disk
-            "control_socket_disable": True,
+            "on_exit": _say_stopped,
         }
+        if "control_socket_disable" in self.cfg.settings:  # newer releases open a socket for commands: nobody asked
+            options["control_socket_disable"] = True
         for name, value in options.items():
-            if name in self.cfg.settings:
-                self.cfg.set(name, value)
+            self.cfg.set(name, value)
 
     def load(self) -> Any:
         return self._build()
+
+
+def _say_stopped(_: object) -> None:
+    log.info("stopped")
 
 
 class _Log(Logger):
@@ -76,15 +85,18 @@ class _Log(Logger):
         self.cfg = cfg
         self.error_log.propagate = True
         self.error_log.handlers = []
+        self.error_log.setLevel(logging.WARNING)  # what it does is said by the command itself
         self.access_log.handlers = []
 
 
 @contextmanager
-def shared_metrics() -> Iterator[None]:
+def shared_metrics() -> Generator[None]:
     """Give the processes a fresh directory in which they sum up their metrics; before prometheus-client is imported."""
+    owner = os.getpid()
     directory = tempfile.mkdtemp(prefix="ledger-api-metrics-")
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = directory
     try:
         yield
     finally:
-        shutil.rmtree(directory, ignore_errors=True)
+        if os.getpid() == owner:  # a serving process that ends comes by here too
+            shutil.rmtree(directory, ignore_errors=True)

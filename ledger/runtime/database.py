@@ -8,6 +8,7 @@ flight.
 
 from __future__ import annotations
 
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,8 @@ _TIMEOUTS = {
     "tcp_user_timeout": 10_000,
 }
 _POOL_WAIT = 10.0
+_LOOK_AGAIN = 0.25
+"""How soon who waits for a connection learns that none can be made: the pool itself would let them wait to the end."""
 
 
 class Database:
@@ -48,12 +51,13 @@ class Database:
             min_size=0,
             max_size=size,
             kwargs={**defaults(url, name), "autocommit": True},
-            timeout=_POOL_WAIT,
             reconnect_timeout=0,
             max_idle=120,
             open=False,
             name=name,
+            reconnect_failed=self._note_failure,
         )
+        self._failed_at = float("-inf")
 
     @contextmanager
     def connection(self) -> Generator[Connection[TupleRow]]:
@@ -62,8 +66,15 @@ class Database:
         Inside, `with connection.transaction()` groups statements.
         """
         self._pool.open()
-        with reachable(self.url), self._pool.connection() as connection:
-            yield connection
+        with reachable(self.url):
+            connection = self._take()
+            try:
+                with connection:
+                    yield connection
+            finally:
+                if connection.broken:
+                    self._pool.drain()  # what broke this one (a restart, mostly) broke the idle ones as well
+                self._pool.putconn(connection)
 
     def dedicated(self) -> Connection[TupleRow]:
         """Open a connection that its caller keeps for good and closes: for the loops that never stop."""
@@ -72,6 +83,23 @@ class Database:
 
     def close(self) -> None:
         self._pool.close(timeout=2)
+
+    def _take(self) -> Connection[TupleRow]:
+        """Wait for a free connection, but not for a server that does not answer."""
+        began = time.monotonic()
+        while True:
+            try:
+                return self._pool.getconn(timeout=_LOOK_AGAIN)
+            except PoolTimeout:
+                if self._failed_at > began:
+                    raise PoolTimeout("nobody answers there") from None
+                if time.monotonic() - began > _POOL_WAIT:
+                    raise PoolTimeout(
+                        f"all {self.size} connections are in use; DATABASE_POOL_SIZE allows more"
+                    ) from None
+
+    def _note_failure(self, _: object) -> None:
+        self._failed_at = time.monotonic()
 
 
 @contextmanager

@@ -80,8 +80,10 @@ def _capture_standard_logging(level: int, shared: list[Processor], final: list[P
     root.handlers[:] = [handler]
     root.setLevel(level)
     logging.captureWarnings(capture=True)
-    for chatty in ("alembic.runtime.migration", "asyncio"):
+    for chatty in ("alembic.runtime", "asyncio"):
         logging.getLogger(chatty).setLevel(max(level, logging.WARNING))
+    # The pool complains at every attempt while Postgres is away; that it is away is said once, by whoever needs it.
+    logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
 
 
 def _capture_uncaught() -> None:

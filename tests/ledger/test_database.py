@@ -1,0 +1,75 @@
+"""The pool: who asks for a connection learns soon that nobody answers, and is served at once when somebody does again."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import psycopg
+import pytest
+
+from ledger.errors import Unavailable
+from ledger.runtime.database import Database
+
+
+def test_a_server_that_is_not_there_is_told_at_once() -> None:
+    database = Database("postgresql://nobody@127.0.0.1:1/none")
+    began = time.monotonic()
+    with pytest.raises(Unavailable, match="127.0.0.1:1/none cannot be used"), database.connection():
+        pass
+    assert time.monotonic() - began < 3
+    database.close()
+
+
+def test_a_restart_costs_one_call_and_not_one_for_each_idle_connection(private_postgres) -> None:
+    database = Database(private_postgres.url, size=3)
+    gathered = threading.Barrier(3)
+
+    def use() -> None:
+        with database.connection() as connection:
+            connection.execute("select 1")
+            gathered.wait(timeout=10)
+
+    threads = [threading.Thread(target=use) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    private_postgres.stop()
+    with pytest.raises(Unavailable), database.connection() as connection:
+        connection.execute("select 1")
+    with pytest.raises(Unavailable), database.connection() as connection:
+        connection.execute("select 1")
+    private_postgres.start()
+    with database.connection() as connection:
+        assert connection.execute("select 1").fetchone() == (1,)
+    database.close()
+
+
+def test_a_pool_in_full_use_is_waited_for(database: str) -> None:
+    pool = Database(database, size=1)
+    taken, give_back = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with pool.connection():
+            taken.set()
+            give_back.wait(timeout=10)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    assert taken.wait(timeout=10)
+    timer = threading.Timer(0.6, give_back.set)
+    timer.start()
+    with pool.connection() as connection:
+        assert connection.execute("select 1").fetchone() == (1,)
+    holder.join()
+    pool.close()
+
+
+def test_an_error_of_the_statement_is_nobody_elses(database: str) -> None:
+    pool = Database(database)
+    with pytest.raises(psycopg.errors.UndefinedTable), pool.connection() as connection:
+        connection.execute("select * from nothing")
+    with pool.connection() as connection:
+        assert connection.execute("select 1").fetchone() == (1,)
+    pool.close()
