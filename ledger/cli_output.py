@@ -119,7 +119,12 @@ def failure_of(error: BaseException) -> Failure:
     if isinstance(error, KeyboardInterrupt):
         return Failure("interrupted", ExitCode.INTERRUPTED)
     code = next((code for kind, code in _CODES if isinstance(error, kind)), ExitCode.ERROR)
-    return Failure(str(error), code)
+    return Failure(_all_breaches(error) if isinstance(error, errors.InvalidRequest) else str(error), code)
+
+
+def _all_breaches(error: errors.InvalidRequest) -> str:
+    lines = [f"{breach.pointer.lstrip('/') or 'request'}: {breach.detail}" for breach in error.breaches]
+    return lines[0] if len(lines) == 1 else "\n  ".join((f"{len(lines)} values are not allowed", *lines))
 
 
 def output_option(command: _C) -> _C:

@@ -41,7 +41,8 @@ def timeline(events: Sequence[Event], *, before: Event | None = None) -> Table:
     from rich.table import Table  # noqa: PLC0415 — rich is loaded when something is drawn
 
     table = Table(box=None, show_header=before is None, header_style="dim", pad_edge=False, padding=(0, 2, 0, 0))
-    for name, options in (("Time", {}), ("Since", {"justify": "right"}), ("Event", {}), ("Actor", {}), ("Added", {})):
+    day = f"{datetime.fromisoformat(events[0]['at']):%Y-%m-%d}" if events else "Time"
+    for name, options in ((day, {}), ("Since", {"justify": "right"}), ("Event", {}), ("Actor", {}), ("Added", {})):
         table.add_column(name, **options)  # pyright: ignore[reportArgumentType]
     for event in events:
         table.add_row(*_row(event, before))
@@ -60,7 +61,7 @@ def _row(event: Event, before: Event | None) -> tuple[str, ...]:
     at = datetime.fromisoformat(event["at"])
     earlier = None if before is None else datetime.fromisoformat(before["at"])
     clock = f"{at:%H:%M:%S.%f}"[:-3]
-    shown = clock if earlier is not None and earlier.date() == at.date() else f"{at:%Y-%m-%d} {clock}"
+    shown = clock if earlier is None or earlier.date() == at.date() else f"{at:%Y-%m-%d} {clock}"
     since = "" if earlier is None else f"+{in_words(max(at - earlier, timedelta()))}"
     kind = event["kind"]
     mark = coloured(kind).replace(f"]{kind}[", f"]{MARKS.get(kind, '·')} {kind}[")
@@ -141,8 +142,7 @@ def _joined(*parts: str | None) -> str:
 
 
 def _short(value: Any) -> str:
-    text = value.contents if isinstance(value, orjson.Fragment) else orjson.dumps(value)
-    return _cut(text.decode(errors="replace") if isinstance(text, bytes) else text)
+    return _cut(orjson.dumps(value).decode(errors="replace"))  # also takes JSON that is passed through as it was sent
 
 
 def _cut(text: str) -> str:
