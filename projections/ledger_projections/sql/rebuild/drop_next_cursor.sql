@@ -1,0 +1,3 @@
+-- Forgets the next generation's cursor.
+--   projection
+delete from ledger.cursors where projection = %(projection)s and generation = 'next'

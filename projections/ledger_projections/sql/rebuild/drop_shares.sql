@@ -1,0 +1,3 @@
+-- Forgets the shares of a rebuild that is done or begins anew.
+--   projection
+delete from ledger.rebuild_shares where projection = %(projection)s
