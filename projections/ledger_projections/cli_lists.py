@@ -1,0 +1,268 @@
+"""Lists from the read models: `ledger job list`, `execution list`, `projection list` and `stats`."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ledger.cli_output import (
+    ExitCode,
+    Failure,
+    coloured,
+    connect,
+    emit,
+    example,
+    output_option,
+    plain,
+    say,
+    table,
+    when,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+    from datetime import datetime
+
+    from rich.table import Table
+
+    from ledger.job import JobState
+    from ledger.resources import Resource
+    from ledger_projections.paging import Page
+    from ledger_projections.queries import Queries
+
+OLD_STATES = {"pending": "ready", "queued": "ready", "processing": "running", "completed": "succeeded"}
+STATES = ("scheduled", "ready", "running", "retrying", "succeeded", "dead", "cancelled", "discarded")
+RUN_STATES = ("running", "succeeded", "failed", "dead", "snoozed", "released", "crashed", "cancelled")
+PRIORITIES = ("critical", "high", "medium", "low")
+
+
+class Words(click.ParamType):  # pyright: ignore[reportMissingTypeArgument] — generic in newer releases only
+    """Comma-separated words; where they are known, only those."""
+
+    name = "words"
+
+    def __init__(self, *known: str) -> None:
+        self._known = known
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
+        if isinstance(value, tuple):
+            return value
+        words = tuple(OLD_STATES.get(word.strip(), word.strip()) for word in str(value).split(","))
+        for word in words:
+            if self._known and word not in self._known:
+                self.fail(f"{word!r} is not one of {', '.join(self._known)}", param, ctx)
+        return words
+
+
+class Instant(click.ParamType):  # pyright: ignore[reportMissingTypeArgument] — generic in newer releases only
+    """A time in RFC 3339."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        from ledger.requests import instant  # noqa: PLC0415 — the help page needs none of this
+
+        try:
+            return instant(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+def paging(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a list its page options."""
+    limit = click.option("--limit", type=click.IntRange(1, 1000), default=100, help="Rows a page.  [default: 100]")
+    return limit(click.option("--cursor", help="Go on where the page before ended.")(command))
+
+
+@click.command("list", epilog=example("ledger job list --state retrying,dead --queue mail"))
+@click.option("--state", type=Words(*STATES), default=(), metavar="STATES", help="Such as ready,running.")
+@click.option("--type", "type_", type=Words(), default=(), metavar="TYPES", help="Job types.")
+@click.option("--queue", type=Words(), default=(), metavar="QUEUES")
+@click.option("--priority", type=Words(*PRIORITIES), default=(), metavar="PRIORITIES")
+@click.option("--worker-id", help="Running there now.")
+@click.option("--correlation-id")
+@click.option("--created-after", type=Instant(), metavar="TIME")
+@click.option("--created-before", type=Instant(), metavar="TIME")
+@click.option("--order", type=click.Choice(["desc", "asc"]), default="desc", help="[default: desc, newest first]")
+@paging
+@output_option
+def list_jobs(
+    state: tuple[str, ...],
+    type_: tuple[str, ...],
+    queue: tuple[str, ...],
+    priority: tuple[str, ...],
+    order: str,
+    limit: int,
+    cursor: str | None,
+    output: str,
+    **given: Any,
+) -> None:
+    """List jobs, newest first."""
+    from ledger.events import Priority  # noqa: PLC0415
+    from ledger.resources import job_resource  # noqa: PLC0415
+    from ledger_projections.filters import JobFilter  # noqa: PLC0415
+
+    filters = JobFilter(
+        states=state,
+        types=type_,
+        queues=queue,
+        priorities=tuple(map(Priority.from_word, priority)),
+        oldest_first=order == "asc",
+        **given,
+    )
+    with _queries() as queries:
+        page: Page[JobState] = _page(lambda: queries.list_jobs(filters, limit=limit, cursor=cursor))
+    emit([job_resource(job, payload=False) for job in page.items], output, _jobs)
+    _mention_next(page, "No jobs match." if any((state, type_, queue, priority)) else _NO_JOBS)
+
+
+_NO_JOBS = "No jobs yet: `ledger job enqueue example.hello`."
+
+
+@click.group()
+def execution() -> None:
+    """See the attempts: which run, where, how long."""
+
+
+@execution.command("list", epilog=example("ledger execution list --state failed,crashed"))
+@click.option("--state", type=Words(*RUN_STATES), default=(), metavar="STATES", help="Such as failed,crashed.")
+@click.option("--type", "type_", type=Words(), default=(), metavar="TYPES", help="Job types.")
+@click.option("--queue", type=Words(), default=(), metavar="QUEUES")
+@click.option("--worker-id")
+@click.option("--started-after", type=Instant(), metavar="TIME")
+@click.option("--started-before", type=Instant(), metavar="TIME")
+@paging
+@output_option
+def list_executions(
+    state: tuple[str, ...],
+    type_: tuple[str, ...],
+    queue: tuple[str, ...],
+    limit: int,
+    cursor: str | None,
+    output: str,
+    **given: Any,
+) -> None:
+    """List attempts, the latest started first."""
+    from ledger_projections.filters import ExecutionFilter  # noqa: PLC0415
+    from ledger_projections.views import resource  # noqa: PLC0415
+
+    filters = ExecutionFilter(states=state, types=type_, queues=queue, **given)
+    with _queries() as queries:
+        page = _page(lambda: queries.list_executions(filters, limit=limit, cursor=cursor))
+    emit([resource(view) for view in page.items], output, _executions)
+    _mention_next(page, "No attempts match.")
+
+
+@click.group()
+def projection() -> None:
+    """See how far behind each read model is."""
+
+
+@projection.command("list", epilog=example("ledger projection list"))
+@output_option
+def list_projections(output: str) -> None:
+    """List the projections and their lag."""
+    from ledger_projections.views import resource  # noqa: PLC0415
+
+    with _queries() as queries:
+        emit([resource(view) for view in queries.list_projections()], output, _projections)
+
+
+@click.command(epilog=example("ledger stats", "ledger stats -o json"))
+@output_option
+def stats(output: str) -> None:
+    """See the numbers of the last day."""
+    from ledger_projections.views import resource  # noqa: PLC0415
+
+    with _queries() as queries:
+        emit(resource(queries.stats()), output, _stats)
+
+
+@contextmanager
+def _queries() -> Generator[Queries]:
+    from ledger.runtime.database import Database  # noqa: PLC0415
+    from ledger_projections.queries import Queries  # noqa: PLC0415
+
+    here = connect()
+    database = Database(here.database_url, size=1, name="ledger-cli")
+    try:
+        yield Queries(database, silent_after=here.settings.scheduler_stale_job_timeout)
+    finally:
+        database.close()
+
+
+def _page(read: Callable[[], Page[Any]]) -> Page[Any]:
+    try:
+        return read()
+    except ValueError as error:  # a cursor that is none, or of another list
+        raise Failure(f"cursor: {error}", ExitCode.USAGE) from error
+
+
+def _mention_next(page: Page[Any], nothing: str) -> None:
+    if page.next_cursor is not None:
+        say(f"more: --cursor {page.next_cursor}", "dim")
+    elif not page.items:
+        say(nothing, "dim")
+
+
+def _jobs(jobs: list[Resource]) -> Table:
+    rows = table("ID", "Type", "Queue", "Priority", "State", "Runs", "Created", right=("Runs",))
+    for job in jobs:
+        rows.add_row(
+            job["id"],
+            plain(job["type"]),
+            plain(job["queue"]),
+            coloured(job["priority"]),
+            coloured(job["state"]),
+            str(job["attempt"]),
+            when(job["created_at"]),
+        )
+    return rows
+
+
+def _executions(attempts: list[Resource]) -> Table:
+    rows = table("ID", "Type", "State", "Run", "Wait", "Took", "Error", "Started", right=("Run", "Wait", "Took"))
+    for attempt in attempts:
+        rows.add_row(
+            attempt["id"],
+            plain(attempt["job_type"]),
+            coloured(attempt["state"]),
+            str(attempt["attempt"]),
+            _milliseconds(attempt["wait_ms"]),
+            _milliseconds(attempt["duration_ms"]),
+            plain(attempt["error_type"]),
+            when(attempt["started_at"]),
+        )
+    return rows
+
+
+def _projections(projections: list[Resource]) -> Table:
+    names = ("Projection", "Version", "Status", "Position", "Head", "Events behind", "Seconds behind", "Parked")
+    rows = table(*names, right=names[3:])
+    for each in projections:
+        style = {"live": "green", "building": "yellow"}.get(each["status"], "bold red")
+        numbers = (each["position"], each["head"], each["lag_events"])
+        shown = (*(f"{number:,}" for number in numbers), f"{each['lag_seconds']:.1f}", str(each["parked"]))
+        rows.add_row(each["name"], str(each["version"]), f"[{style}]{each['status']}[/]", *shown)
+    return rows
+
+
+def _stats(numbers: Resource) -> Table:
+    rows = table("", "Count", right=("Count",))
+    for state, count in numbers["jobs"].items():
+        rows.add_row(f"jobs {coloured(state)}", f"{count:,}")
+    for state, count in numbers["executions_24h"].items():
+        if state not in ("completed", "avg_duration_ms"):
+            rows.add_row(f"attempts in 24 h: {coloured(state)}", f"{count:,}")
+    rows.add_row("average run", _milliseconds(numbers["executions_24h"]["avg_duration_ms"]))
+    return rows
+
+
+def _milliseconds(value: float | None) -> str:
+    from datetime import timedelta  # noqa: PLC0415
+
+    from ledger.durations import in_words  # noqa: PLC0415
+
+    return "–" if value is None else in_words(timedelta(milliseconds=value))
