@@ -168,7 +168,7 @@ def _breaches(node: Any, pointer: str) -> Iterator[Breach]:
     if isinstance(node, _Members):
         seen: set[str] = set()
         for name, value in node:
-            below = f"{pointer}/{_escaped(name)}"
+            below = f"{pointer}/{escaped(name)}"
             if name in seen:
                 yield Breach(below, "is given more than once")
             seen.add(name)
@@ -190,6 +190,6 @@ def _text_breaches(text: str, pointer: str) -> Iterator[Breach]:
         yield Breach(pointer, "holds half of a surrogate pair")
 
 
-def _escaped(name: str) -> str:
+def escaped(name: str) -> str:
     """Return the name as a JSON Pointer has it, and so that it can be written in an answer."""
     return name.replace("~", "~0").replace("/", "~1").encode(errors="backslashreplace").decode()

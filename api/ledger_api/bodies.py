@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ledger import requests, strict_json
 from ledger.errors import Breach, InvalidRequest
+from ledger_api.conditional import demanded_versions
 from ledger_api.parameters import REASON_LIMIT, Parameters
 from ledger_api.problems import Problem
 
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     import falcon
+
+    from ledger_api.conditional import Versions
 
 JSON = "application/json"
 SLACK = 64 * 1024
@@ -37,40 +40,46 @@ def read(req: falcon.Request, limit: int, *, optional: bool = False) -> bytes:
     return body
 
 
-def read_object(req: falcon.Request, limit: int, *, optional: bool = False) -> dict[str, Any]:
-    """Return the members of a body, after the query parameters have been found to be none."""
-    body = read(req, limit, optional=optional)
-    Parameters(req).end()
-    return strict_json.decode(body) if body or not optional else {}
-
-
 @dataclass(frozen=True, slots=True)
 class Verb:
-    """What a verb on one job may say."""
+    """A request to change one job: the versions it may be changed at, and what the operator says."""
 
+    versions: Versions | None
     reason: str | None
     delay: timedelta | None = None
 
 
 def read_verb(req: falcon.Request, *, delayable: bool = False) -> Verb:
-    """Read the body of a verb: `reason`, and `delay` where the verb can be put off."""
-    return verb(read_object(req, SLACK, optional=True), delayable=delayable)
-
-
-def verb(members: dict[str, Any], *, delayable: bool) -> Verb:
+    """Read a verb: `reason`, and `delay` where it can be put off."""
+    body = read(req, SLACK, optional=True)
+    Parameters(req).end()
+    versions = demanded_versions(req)
+    members = strict_json.decode(body) if body else {}
     allowed = {"reason", "delay"} if delayable else {"reason"}
-    breaches = [Breach(f"/{name}", "is not a member of this request") for name in members.keys() - allowed]
+    breaches = [unknown_member(name) for name in members if name not in allowed]
     reason, delay = members.get("reason"), None
     if "reason" in members and not (isinstance(reason, str) and len(reason) <= REASON_LIMIT):
         breaches.append(Breach("/reason", f"must be a string of at most {REASON_LIMIT} characters"))
-    if delayable and "delay" in members:
+    if "delay" in members and delayable:
         try:
             delay = _delay(members["delay"])
         except ValueError as error:
             breaches.append(Breach("/delay", str(error)))
     if breaches:
         raise InvalidRequest(breaches)
-    return Verb(reason, delay)
+    return Verb(versions, reason, delay)
+
+
+def read_wordless_verb(req: falcon.Request) -> Verb:
+    """Read a DELETE: it has no body, so its `reason` is a parameter."""
+    query = Parameters(req)
+    reason = query.reason()
+    query.end()
+    return Verb(demanded_versions(req), reason)
+
+
+def unknown_member(name: str) -> Breach:
+    return Breach(f"/{strict_json.escaped(name)}", "is not a member of this request")
 
 
 def _delay(value: Any) -> timedelta:

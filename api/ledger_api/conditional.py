@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import falcon
 
 from ledger.errors import JobExists, VersionConflict
+from ledger.resources import dumps
 from ledger_api.problems import invalid_parameters, precondition_failed
 
 if TYPE_CHECKING:
@@ -34,16 +35,23 @@ def set_version(resp: falcon.Response, version: int) -> None:
     resp.set_header("ETag", f'"{version}"')
 
 
-def is_known(req: falcon.Request, resp: falcon.Response, version: int) -> bool:
-    """Say whether the client has this version already; if so the answer is made: 304."""
-    set_version(resp, version)
+def known_versions(req: falcon.Request) -> Callable[[int], bool]:
+    """Read `If-None-Match`, and return what tells whether the client has a version already."""
     if req.get_header("If-None-Match") is None:
-        return False
+        return lambda _: False
     versions = _versions(req, "If-None-Match", _ANY)
-    if versions is not None and version not in versions:
-        return False
-    resp.status = falcon.HTTP_304
-    return True
+    return lambda version: versions is None or version in versions
+
+
+def send_version(
+    resp: falcon.Response, version: int, is_known: Callable[[int], bool], resource: Callable[[], dict[str, Any]]
+) -> None:
+    """Answer with the resource, or with 304 where the client has this version already."""
+    set_version(resp, version)
+    if is_known(version):
+        resp.status = falcon.HTTP_304
+    else:
+        resp.data = dumps(resource())
 
 
 def change(

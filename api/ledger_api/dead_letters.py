@@ -6,6 +6,7 @@ name finds a conflict and nothing else.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,10 +17,9 @@ from ledger import commands, ids
 from ledger.errors import CommandRefused, JobNotFound
 from ledger.events import Kind
 from ledger.job import State
-from ledger.resources import dumps
 from ledger_api import bodies
-from ledger_api.conditional import change, demanded_versions, is_known
-from ledger_api.jobs import ACTOR, read_reason, send_job
+from ledger_api.conditional import change, known_versions, send_version
+from ledger_api.jobs import ACTOR, send_job
 from ledger_api.pages import send_page
 from ledger_api.parameters import Parameters
 from ledger_api.problems import Problem, not_found
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from ledger import Ledger
     from ledger.job import JobState
     from ledger_api.pages import Lag
+
+_VERSION = re.compile(r"[1-9]\d{0,8}", re.ASCII)
 
 
 class DeadLetters:
@@ -66,25 +68,26 @@ class DeadLetter:
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, id_: str) -> None:
         Parameters(req).end()
+        is_known = known_versions(req)
+        job_id, version = _named(id_)
         self._lag.tell(resp, "dead_letters")
-        found = self._queries.get_dead_letter(id_.lower())
+        found = self._queries.get_dead_letter(str(job_id) if version is None else f"{job_id}:{version}")
         if found is None:
             raise _not_found()
-        if not is_known(req, resp, found.version):
-            resp.data = dumps(resource(found))
+        send_version(resp, found.version, is_known, lambda: resource(found))
 
     def on_delete(self, req: falcon.Request, resp: falcon.Response, id_: str) -> None:
-        reason, versions = read_reason(req), demanded_versions(req)
+        verb = bodies.read_wordless_verb(req)
         death = _death(self._ledger, id_)
 
         def discard(job: JobState, _: datetime) -> commands.Events:
             death.check(job, "discard")
-            return commands.discard(job, reason)
+            return commands.discard(job, verb.reason)
 
         job = change(
             self._ledger,
             death.job_id,
-            versions,
+            verb.versions,
             lambda version: self._ledger.command(death.job_id, discard, actor=ACTOR, if_version=version),
         )
         send_job(resp, job, status="deleted")
@@ -97,7 +100,7 @@ class Retry:
         self._ledger = ledger
 
     def on_post(self, req: falcon.Request, resp: falcon.Response, id_: str) -> None:
-        verb, versions = bodies.read_verb(req, delayable=True), demanded_versions(req)
+        verb = bodies.read_verb(req, delayable=True)
         death = _death(self._ledger, id_)
 
         def retry(job: JobState, now: datetime) -> commands.Events:
@@ -107,7 +110,7 @@ class Retry:
         job = change(
             self._ledger,
             death.job_id,
-            versions,
+            verb.versions,
             lambda version: self._ledger.command(death.job_id, retry, actor=ACTOR, if_version=version),
         )
         send_job(resp, job)
@@ -119,7 +122,7 @@ class _Death:
 
     job_id: UUID
     version: int | None
-    is_last: bool = True
+    is_last: bool
 
     def check(self, job: JobState, verb: str) -> None:
         """Refuse unless this is the death the job is dead of, or was discarded after."""
@@ -130,19 +133,25 @@ class _Death:
             raise CommandRefused(job.id, verb, job.state, job.version, allowed)
 
 
-def _death(ledger: Ledger, id_: str) -> _Death:
-    """Return what the id names; a job that has never been dead, or a version that was no death, is not found."""
+def _named(id_: str) -> tuple[UUID, int | None]:
+    """Return the job and, where the id names one, the version of its death."""
     text, colon, version = id_.partition(":")
     job_id = ids.parse(text)
-    if job_id is None or (colon and not (version.isascii() and version.isdigit() and len(version) < 10)):
+    if job_id is None or (colon and not _VERSION.fullmatch(version)):
         raise _not_found()
+    return job_id, int(version) if colon else None
+
+
+def _death(ledger: Ledger, id_: str) -> _Death:
+    """Return what the id names; a job that has never been dead, or a version that was no death, is not found."""
+    job_id, version = _named(id_)
     try:
         deaths = [entry.version for entry in ledger.history(job_id) if entry.kind is Kind.DEAD_LETTERED]
     except JobNotFound:
         raise _not_found() from None
-    if not deaths or (colon and int(version) not in deaths):
+    if not deaths or (version is not None and version not in deaths):
         raise _not_found()
-    return _Death(job_id, int(version), int(version) == deaths[-1]) if colon else _Death(job_id, None)
+    return _Death(job_id, version, is_last=version in (None, deaths[-1]))
 
 
 def _not_found() -> Problem:

@@ -15,7 +15,7 @@ from ledger.events import Priority
 from ledger.job import RESTING, fold
 from ledger.resources import dumps, job_resource
 from ledger_api import bodies
-from ledger_api.conditional import change, demanded_versions, is_known, set_version
+from ledger_api.conditional import change, known_versions, send_version, set_version
 from ledger_api.pages import send_page
 from ledger_api.parameters import Parameters
 from ledger_api.problems import invalid_parameters
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from ledger import Ledger
     from ledger.events import Entry
     from ledger.job import JobState
+    from ledger.requests import Submission
     from ledger_api.pages import Lag
 
     Act = Callable[[bodies.Verb, dict[str, Any]], JobState]
@@ -47,7 +48,6 @@ PAGE_WITH_PAYLOADS = 100
 
 _TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}", re.ASCII)
 _KEY = re.compile(r"[\x20-\x7e]{1,255}", re.ASCII)
-_PAYLOAD_IS_NO_OBJECT = Breach("/payload", "must be an object")
 
 
 class Jobs:
@@ -62,8 +62,7 @@ class Jobs:
         Parameters(req).end()
         key = idempotency_key(req)
         members = strict_json.decode(body)
-        payload = checked_payload(members, strict_json.payload_bytes(body))
-        wanted = self._ledger.checked(with_key(members, key), payload)
+        wanted = checked(self._ledger, members, strict_json.payload_bytes(body), key)
         made = self._ledger.submit(wanted, actor=ACTOR, traceparent=traceparent(req))
         if made.replayed:
             resp.set_header("Idempotency-Replayed", "true")
@@ -94,19 +93,19 @@ class Job:
         if query.has("version") and query.has("as_of"):
             query.refuse("as_of", "cannot be combined with version")
         query.end()
+        is_known = known_versions(req)
         job = _as_it_was(self._ledger.history(job_id), version, as_of)
         if job is None:
             raise JobNotFound(job_id)
-        if not is_known(req, resp, job.version):
-            resp.data = dumps(job_resource(job))
+        send_version(resp, job.version, is_known, lambda: job_resource(job))
 
     def on_delete(self, req: falcon.Request, resp: falcon.Response, job_id: str) -> None:
-        reason = read_reason(req)
+        verb = bodies.read_wordless_verb(req)
         job = change(
             self._ledger,
             job_id,
-            demanded_versions(req),
-            lambda version: self._ledger.cancel(job_id, reason, actor=ACTOR, if_version=version),
+            verb.versions,
+            lambda version: self._ledger.cancel(job_id, verb.reason, actor=ACTOR, if_version=version),
         )
         send_job(resp, job, status="deleted")
 
@@ -122,7 +121,7 @@ class JobVerb:
         job = change(
             self._ledger,
             job_id,
-            demanded_versions(req),
+            verb.versions,
             lambda version: self._act(verb, {"job_id": job_id, "actor": ACTOR, "if_version": version}),
         )
         send_job(resp, job)
@@ -151,14 +150,6 @@ def send_made(resp: falcon.Response, job: JobState) -> None:
     send_job(resp, job)
 
 
-def read_reason(req: falcon.Request) -> str | None:
-    """Return the reason of a DELETE, the only parameter it has."""
-    query = Parameters(req)
-    reason = query.reason()
-    query.end()
-    return reason
-
-
 def idempotency_key(req: falcon.Request) -> str | None:
     key = req.get_header("Idempotency-Key")
     if key is not None and not _KEY.fullmatch(key):
@@ -166,22 +157,23 @@ def idempotency_key(req: falcon.Request) -> str | None:
     return key
 
 
-def with_key(members: dict[str, Any], key: str | None) -> dict[str, Any]:
-    """Return the members with the key of the header among them; refuse another one in the body."""
-    if key is None:
-        return members
-    if members.get("idempotency_key", key) != key:
-        raise InvalidRequest([Breach("/idempotency_key", "is another one than the header Idempotency-Key")])
-    return members | {"idempotency_key": key}
-
-
-def checked_payload(members: dict[str, Any], payload: bytes | None) -> bytes:
-    """Return the payload as it was sent, `{}` where there is none."""
-    if payload is None:
-        return b"{}"
-    if not isinstance(members["payload"], dict):
-        raise InvalidRequest([_PAYLOAD_IS_NO_OBJECT])
-    return payload
+def checked(ledger: Ledger, members: dict[str, Any], payload: bytes | None, key: str | None) -> Submission:
+    """Check a request to enqueue: its members, its payload as it was sent, and the idempotency key of the header."""
+    breaches: list[Breach] = []
+    if not isinstance(members.get("payload", {}), dict):
+        breaches.append(Breach("/payload", "must be an object"))
+        payload = None
+    if key is not None:
+        if members.get("idempotency_key", key) != key:
+            breaches.append(Breach("/idempotency_key", "is another one than the header Idempotency-Key"))
+        members = members | {"idempotency_key": key}
+    try:
+        wanted = ledger.checked(members, b"{}" if payload is None else payload)
+    except InvalidRequest as error:
+        raise InvalidRequest([*breaches, *error.breaches]) from None
+    if breaches:
+        raise InvalidRequest(breaches)
+    return wanted
 
 
 def traceparent(req: falcon.Request) -> str | None:
