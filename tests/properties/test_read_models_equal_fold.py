@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -28,21 +29,22 @@ if TYPE_CHECKING:
 
     from ledger.events import Entry
 
-_small = st.integers(0, 7)
+_which = st.integers(0, 7)
+_choice = st.integers(0, 11)
+_choices = st.lists(_choice, min_size=1, max_size=12)
 
 _openings = st.tuples(
     submissions, st.sampled_from(["mail", "reports"]), st.sampled_from(Priority), st.sampled_from([None, "order-7"])
 )
+_life = st.tuples(st.just("live"), _which, _choices, steps_of_time)
 _actions = st.one_of(
     st.tuples(st.just("open"), _openings),
-    *[st.tuples(st.just("step"), _small, _small)] * 4,
-    st.tuples(st.just("wait"), steps_of_time),
-    st.tuples(st.just("hold"), _small, _small),
+    *[_life] * 3,
+    st.tuples(st.just("hold"), _which, _choices),
     st.tuples(st.just("hold_open"), _openings),
     st.tuples(st.just("release"), st.booleans()),
-    st.tuples(st.just("turn"), st.integers(1, 12)),
+    *[st.tuples(st.just("turn"), st.integers(1, 12))] * 2,
 )
-programs = st.lists(_actions, min_size=5, max_size=60)
 
 
 @dataclass
@@ -61,17 +63,13 @@ class Run:
     def open(self, opening: tuple) -> None:
         write(self.connection, self.jobs.open(*opening))
 
-    def step(self, which: int, choice: int) -> None:
-        if job_id := self._free_job(which):
-            write(self.connection, self.jobs.step(job_id, choice))
+    def live(self, which: int, choices: list[int], pace: timedelta) -> None:
+        """Let a job do one thing after another."""
+        write(self.connection, self._steps(which, choices, pace))
 
-    def wait(self, time) -> None:
-        self.jobs.now += time
-
-    def hold(self, which: int, choice: int) -> None:
-        """Take a step in a transaction that stays open."""
-        if job_id := self._free_job(which):
-            self._hold(self.jobs.step(job_id, choice))
+    def hold(self, which: int, choices: list[int]) -> None:
+        """Let a job do several things in a transaction that stays open."""
+        self._hold(self._steps(which, choices, timedelta(milliseconds=3)))
 
     def hold_open(self, opening: tuple) -> None:
         self._hold(self.jobs.open(*opening))
@@ -112,6 +110,14 @@ class Run:
             write(connection, entries)
             self.held.append((connection, entries))
 
+    def _steps(self, which: int, choices: list[int], pace: timedelta) -> list[Entry]:
+        entries: list[Entry] = []
+        if job_id := self._free_job(which):
+            for choice in choices:
+                self.jobs.now += pace
+                entries += self.jobs.step(job_id, choice)
+        return entries
+
     def _free_job(self, which: int) -> UUID | None:
         """Return a job that no open transaction has changed: its next event could not be written."""
         taken = {entry.job_id for _, entries in self.held for entry in entries}
@@ -143,7 +149,7 @@ def begin(database: str) -> Iterator[Callable]:
 @settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
-@given(program=programs, limit=st.integers(1, 40))
+@given(program=st.lists(_actions, min_size=8, max_size=40), limit=st.integers(1, 40))
 def test_at_every_cursor_the_rows_are_those_of_the_events_read(begin, program, limit):
     with begin() as run:
         for action in program:
@@ -159,11 +165,7 @@ def test_at_every_cursor_the_rows_are_those_of_the_events_read(begin, program, l
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    program=st.lists(
-        st.one_of(st.tuples(st.just("open"), _openings), *[st.tuples(st.just("step"), _small, _small)] * 5),
-        min_size=10,
-        max_size=80,
-    ),
+    program=st.lists(st.one_of(st.tuples(st.just("open"), _openings), *[_life] * 3), min_size=4, max_size=25),
     cuts=st.lists(st.integers(1, 200), max_size=12),
     whole=st.booleans(),
 )

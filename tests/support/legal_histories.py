@@ -35,7 +35,7 @@ submissions = st.builds(
     lambda delayed, **members: Request(scheduled_at=LATER if delayed else None, **members),
     st.booleans(),
     type=st.sampled_from(["email.send", "report.make"]),
-    max_retries=st.integers(0, 2),
+    max_retries=st.integers(0, 1),
     expires_at=st.sampled_from([None, LATER]),
     schedule_id=st.sampled_from([None, SCHEDULE_ID]),
 )
@@ -96,37 +96,38 @@ class Jobs:
 
 
 def choices(job: JobState, now: datetime) -> list[Callable[[], tuple[Event, ...]]]:
-    """Return every kind of step the rules allow this job."""
+    """Return every kind of step the rules allow this job; what leads on to a long life occurs several times."""
     random = Random(job.version)
+    failure = FAILURES[job.version % len(FAILURES)]
     match job.state:
         case State.READY:
             return [
-                lambda: commands.lease(job, f"worker-{job.version}", f"nonce-{job.version}"),
+                *[lambda: commands.lease(job, f"worker-{job.version}", f"nonce-{job.version}")] * 6,
                 lambda: commands.cancel(job, reason="enough"),
                 lambda: commands.expire(job),
             ]
         case State.RUNNING:
             return [
                 lambda: commands.succeed(job, DURATIONS[job.version % len(DURATIONS)], b"{}"),
-                lambda: commands.fail(job, FAILURES[job.version % len(FAILURES)], now, random),
-                lambda: commands.crash(job, max_crashes=2),
+                *[lambda: commands.fail(job, failure, now, random)] * 3,
+                *[lambda: commands.fail(job, failure, now, random, permanent=True)] * 2,
+                *[lambda: commands.crash(job, max_crashes=2)] * 3,
                 lambda: commands.snooze(job, LATER),
                 lambda: commands.release(job, "shutdown"),
                 lambda: commands.release(job, "unknown_type"),
-                lambda: commands.fail(job, FAILURES[0], now, random, permanent=True),
                 lambda: commands.cancel(job),
             ]
         case State.SCHEDULED | State.RETRYING:
             return [
-                lambda: commands.make_due(job),
+                *[lambda: commands.make_due(job)] * 3,
                 lambda: commands.run_now(job, "hurry"),
                 lambda: commands.cancel(job),
                 lambda: commands.expire(job),
             ]
         case State.DEAD:
             return [
-                lambda: commands.retry(job, now),
-                lambda: commands.retry(job, now, timedelta(hours=2), "once more"),
+                *[lambda: commands.retry(job, now)] * 3,
+                *[lambda: commands.retry(job, now, timedelta(hours=2), "once more")] * 2,
                 lambda: commands.discard(job),
             ]
         case _:
