@@ -71,7 +71,7 @@ def raised(
         stack_trace=_plain(stack),
         duration_ms=duration_ms,
     )
-    wish = _wish(error)
+    wish = wish_of(error)
     permanent = isinstance(wish, Permanent | InvalidRequest)
     after = wish.after if isinstance(wish, Retry) else None
     return commands.fail(job, failure, now, random, permanent=permanent, after=after)
@@ -92,7 +92,8 @@ def encode_result(value: Any) -> bytes | None:
     return result
 
 
-def _wish(error: BaseException) -> BaseException | None:
+def wish_of(error: BaseException) -> BaseException | None:
+    """Return what the handler wished for by its error or one of its causes: a Retry, a Permanent, or a bad payload."""
     seen: set[int] = set()
     link: BaseException | None = error
     while link is not None and id(link) not in seen:

@@ -1,0 +1,1 @@
+"""Where handlers run: threads, the one event loop, processes of their own."""

@@ -1,0 +1,70 @@
+"""The event loop on which `async def` handlers run: one thread for all of them, started when the first one comes.
+
+The thread that called waits for the result, so the slots bound these handlers like all others, and middleware need not
+know the difference.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from concurrent.futures import Future
+from contextvars import copy_context
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+    from ledger_workers.leases import Run
+
+
+class LoopThread:
+    """Runs awaitables for threads. Safe to share by them."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def run(self, awaitable: Awaitable[Any], run: Run) -> Any:
+        """Return what the awaitable returns or raise what it raises; `run.stop` cancels it."""
+        loop = self._started()
+        result: Future[Any] = Future()
+
+        def begin() -> None:
+            task = loop.create_task(_settle(awaitable, result))
+            task.add_done_callback(lambda _: result.done() or result.set_exception(asyncio.CancelledError()))
+            run.stop = lambda: _call(loop, task.cancel)
+            if run.job.cancelled:
+                task.cancel()
+
+        loop.call_soon_threadsafe(begin, context=copy_context())
+        try:
+            return result.result()
+        finally:
+            run.stop = None
+
+    def close(self) -> None:
+        if self._loop is not None:
+            _call(self._loop, self._loop.stop)
+
+    def _started(self) -> asyncio.AbstractEventLoop:
+        with self._lock:
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
+                threading.Thread(target=self._loop.run_forever, name="async handlers", daemon=True).start()
+            return self._loop
+
+
+async def _settle(awaitable: Awaitable[Any], result: Future[Any]) -> None:
+    # What a handler raises belongs to its job alone: a SystemExit that reached the loop would end it for all.
+    try:
+        value = await awaitable
+    except BaseException as error:  # noqa: BLE001
+        result.set_exception(error)
+    else:
+        result.set_result(value)
+
+
+def _call(loop: asyncio.AbstractEventLoop, function: Any) -> None:
+    if not loop.is_closed():
+        loop.call_soon_threadsafe(function)

@@ -1,0 +1,175 @@
+"""Processes for handlers: one job at a time in each, so that a crash, a leak or a time-out ends that job and no other.
+
+A process serves the threads' jobs one after the other; one that has run a job which had lost a worker before is not
+used again. It is told the job, finds the handler in the same application, and answers with what came of it. It ends
+with the process that started it, for its input ends then.
+"""
+
+from __future__ import annotations
+
+import struct
+import subprocess
+import sys
+import threading
+from contextlib import suppress
+from datetime import timedelta
+from typing import IO, TYPE_CHECKING, Any, TypeVar
+from uuid import UUID
+
+import msgspec
+import orjson
+
+from ledger.handlers import Job, Token
+from ledger.outcomes import Permanent, Retry, Snooze
+
+if TYPE_CHECKING:
+    from ledger_workers.leases import Run
+
+T = TypeVar("T")
+
+_LENGTH = struct.Struct("<Q")
+
+
+class Order(msgspec.Struct, frozen=True):
+    """A job on its way to a process."""
+
+    id: UUID
+    type: str
+    body: bytes
+    queue: str
+    priority: str
+    attempt: int
+    retry_count: int
+    max_retries: int
+    timeout: timedelta
+    metadata: dict[str, str]
+    lease_version: int
+    correlation_id: str
+    worker_id: str
+    traceparent: str | None
+
+    @classmethod
+    def of(cls, job: Job) -> Order:
+        plain = {
+            name: getattr(job, name) for name in cls.__struct_fields__ if name not in ("metadata", "lease_version")
+        }
+        return cls(**plain, metadata=dict(job.metadata), lease_version=job.token.lease_version)
+
+    def job(self) -> Job:
+        plain = {name: getattr(self, name) for name in self.__struct_fields__ if name != "lease_version"}
+        return Job(**plain, token=Token(self.id, self.lease_version))
+
+
+class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What came of it: a result, a snooze, or a failure with the handler's wish."""
+
+    result: bytes | None = None
+    snooze: timedelta | None = None
+    snooze_reason: str | None = None
+    error_type: str | None = None
+    error_message: str = ""
+    stack_trace: str = ""
+    permanent: bool = False
+    after: timedelta | None = None
+
+    def value(self) -> Any:
+        """Return what the handler returned, or raise an error that stands for the one it raised."""
+        if self.error_type is not None:
+            raise self._error(self.error_type)
+        if self.snooze is not None:
+            return Snooze(self.snooze, self.snooze_reason)
+        return None if self.result is None else orjson.loads(self.result)
+
+    def _error(self, error_type: str) -> Exception:
+        base = Permanent if self.permanent else Exception if self.after is None else Retry
+        error: Any = type(error_type, (base,), {"remote_stack": self.stack_trace})(self.error_message)
+        if isinstance(error, Retry):
+            error.after = self.after
+        return error
+
+
+class ProcessDied(Exception):
+    """The process of a handler ended before the handler did."""
+
+    def __init__(self, code: int) -> None:
+        self.code = code
+        how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+        super().__init__(f"the handler's process {how}")
+
+
+class Processes:
+    """Runs handlers of the application named `app` in processes; safe to share by threads."""
+
+    def __init__(self, app: str) -> None:
+        self._app = app
+        self._lock = threading.Lock()
+        self._idle: list[subprocess.Popen[bytes]] = []
+
+    def run(self, run: Run) -> Any:
+        """Return what the handler returns or raise what it raises; `run.stop` kills it."""
+        process = self._take()
+        run.stop = process.kill
+        try:
+            if run.job.cancelled:
+                process.kill()
+            answer = _ask(process, run.job)
+        finally:
+            run.stop = None
+        if run.state.crash_count:
+            _end(process)
+        else:
+            with self._lock:
+                self._idle.append(process)
+        return answer.value()
+
+    def close(self) -> None:
+        """End the processes that have nothing to do; the others end with this one."""
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for process in idle:
+            _end(process)
+
+    def _take(self) -> subprocess.Popen[bytes]:
+        with self._lock:
+            while self._idle:
+                process = self._idle.pop()
+                if process.poll() is None:
+                    return process
+                _end(process)
+        command = [sys.executable, "-m", "ledger_workers.executors.serve", self._app]
+        return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # noqa: S603 — our own program
+
+
+def send(stream: IO[bytes], value: msgspec.Struct) -> None:
+    """Write one message."""
+    body = msgspec.msgpack.encode(value)
+    stream.write(_LENGTH.pack(len(body)) + body)
+    stream.flush()
+
+
+def receive(stream: IO[bytes], kind: type[T]) -> T:
+    """Read one message; raise EOFError when the other end has gone."""
+    head = stream.read(_LENGTH.size)
+    if len(head) < _LENGTH.size:
+        raise EOFError
+    return msgspec.msgpack.decode(stream.read(_LENGTH.unpack(head)[0]), type=kind)
+
+
+def _ask(process: subprocess.Popen[bytes], job: Job) -> Answer:
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        send(process.stdin, Order.of(job))
+        return receive(process.stdout, Answer)
+    except (OSError, EOFError, msgspec.MsgspecError):
+        _end(process)
+        raise ProcessDied(process.returncode) from None
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.wait()
+    for pipe in (process.stdin, process.stdout):
+        if pipe is not None:
+            with suppress(BrokenPipeError):
+                pipe.close()

@@ -1,0 +1,187 @@
+"""The fetcher: free slots, messages for them, one leasing statement, and off to the threads.
+
+A message is acknowledged once its lease is on record, or known to be no use; until then it stays with Redis as pending,
+and another worker takes it over should this one die. While Redis is away, ready jobs come from the read model.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from ledger import commands
+from ledger.errors import Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from datetime import timedelta
+
+    from ledger.handlers import Handler
+    from ledger.message import Message
+    from ledger_workers.board import Board
+    from ledger_workers.leases import Leases, Run
+    from ledger_workers.messages import Delivery, Messages
+    from ledger_workers.metrics import Meters
+    from ledger_workers.ready import Ready
+    from ledger_workers.runner import Verdict
+    from ledger_workers.slots import Slots
+    from ledger_workers.strangers import Strangers
+
+log = structlog.get_logger()
+
+_FIRST_PAUSE = 0.2
+_LONGEST_PAUSE = 5.0
+_LONGEST_WAIT_FOR_A_SLOT = 0.5
+
+
+class Fetcher:
+    """Feeds the threads; turned by one thread. `run_once` may raise Unavailable, of Postgres only."""
+
+    def __init__(
+        self,
+        *,
+        messages: Messages,
+        ready: Ready,
+        strangers: Strangers,
+        leases: Leases,
+        slots: Slots,
+        board: Board,
+        handlers: Mapping[str, Handler[..., Any]],
+        meters: Meters,
+        poll: timedelta,
+        silence: timedelta,
+        drained: Callable[[], None] | None,
+        begin: Callable[[Run], None],
+        conclude: Callable[[Run, Verdict], None],
+    ) -> None:
+        self._messages = messages
+        self._ready = ready
+        self._strangers = strangers
+        self._leases = leases
+        self._slots = slots
+        self._board = board
+        self._handlers = handlers
+        self._meters = meters
+        self._poll = poll.total_seconds()
+        self._silence = silence
+        self._drained = drained
+        """Called, where there is one, when nothing is held and nothing is ready, in Redis or in the read model."""
+        self._begin = begin
+        self._conclude = conclude
+        self._stop = threading.Event()
+        self._kept: list[Delivery] = []
+        """Taken from Redis while Postgres would not lease."""
+        self._pause = 0.0
+        self._redis_again_at = 0.0
+        self._take_over_at = 0.0
+
+    def run(self) -> None:
+        """Turn until stopped; never raises."""
+        pause = 0.0
+        while not self._stop.is_set():
+            try:
+                self.run_once()
+                if pause:
+                    log.info("leasing again")
+                pause = 0.0
+            except Exception as error:
+                if not isinstance(error, Unavailable):
+                    log.exception("fetching failed")
+                elif not pause:
+                    log.warning("leasing waits", error=str(error))
+                pause = min(max(pause * 2, _FIRST_PAUSE), _LONGEST_PAUSE)
+                self._stop.wait(pause)
+
+    def run_once(self) -> None:
+        """Fill the slots that are free, waiting for one, and for work, for about the poll interval at most."""
+        free = self._slots.wait(_LONGEST_WAIT_FOR_A_SLOT)
+        self._board.beat(self._slots.held)
+        self._meters.busy.set(self._slots.held)
+        if self._stop.is_set():
+            return
+        if not self._kept and self._redis_may_be_up():
+            self._read(free)
+        if self._kept:
+            self._lease([delivery.message for delivery in self._kept])
+            self._messages.acknowledge(self._kept)
+            self._kept = []
+        elif free > 0 and (self._drained or not self._redis_may_be_up()):
+            self._from_the_log(free)
+
+    def stop(self) -> None:
+        """Take nothing more; from any thread. What is being leased at this moment still comes."""
+        self._stop.set()
+        self._slots.wake()
+        self._messages.stop()
+
+    def leave(self) -> None:
+        """Give back to Redis all that is not leased; to be called once `run` has ended."""
+        try:
+            self._messages.put_back([*self._kept, *self._strangers.all()])
+            self._messages.close()
+        except Unavailable as error:
+            log.warning("left without word to Redis", error=str(error))
+
+    def _from_the_log(self, free: int) -> None:
+        """Lease what the read model says is ready, and Redis has not brought."""
+        if found := self._ready.take(free):
+            self._lease(found)
+        elif self._drained and not self._slots.held:
+            self._drained()
+            self._stop.wait()
+        elif not self._redis_may_be_up():
+            self._stop.wait(self._poll)
+
+    def _read(self, free: int) -> None:
+        try:
+            self._tidy()
+            found = self._messages.read(free) if free > 0 else self._messages.flush()
+        except Unavailable as error:
+            self._redis_went(error)
+            return
+        self._redis_is_back()
+        for delivery in found:
+            if delivery.message.type in self._handlers:
+                self._kept.append(delivery)
+            else:
+                self._strangers.hold(delivery)
+
+    def _lease(self, messages: list[Message]) -> None:
+        runs = self._leases.take(messages)
+        self._slots.take(len(runs))
+        for run in runs:
+            self._meters.waited(run.state)
+            if run.job.type in self._handlers:
+                self._begin(run)
+            elif run.settle():
+                # The message named another type than the log does.
+                state = run.state
+                self._conclude(run, lambda _, state=state: commands.release(state, "unknown_type"))
+                if run.part():
+                    self._slots.free(1)
+
+    def _tidy(self) -> None:
+        if due := self._strangers.due():
+            self._messages.put_back(due)
+        if time.monotonic() >= self._take_over_at:
+            self._take_over_at = time.monotonic() + self._silence.total_seconds() / 2
+            if moved := self._messages.take_over(self._silence):
+                log.info("messages of silent workers put back", count=moved)
+
+    def _redis_may_be_up(self) -> bool:
+        return time.monotonic() >= self._redis_again_at
+
+    def _redis_went(self, error: Unavailable) -> None:
+        if not self._pause:
+            log.warning("Redis is away; ready jobs are taken from the log's read model", error=str(error))
+            self._ready.forget()
+        self._pause = min(max(self._pause * 2, _FIRST_PAUSE), _LONGEST_PAUSE)
+        self._redis_again_at = time.monotonic() + self._pause
+
+    def _redis_is_back(self) -> None:
+        if self._pause:
+            log.info("Redis is back")
+            self._pause = 0.0

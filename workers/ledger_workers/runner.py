@@ -1,0 +1,158 @@
+"""The runner: one job through middleware and handler, and the verdict on what came of it.
+
+It lives in the handler threads, and talks to nobody: the lease brought all it needs, and the completer takes what it
+concludes.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import ledger
+from ledger import commands, outcomes
+from ledger.commands import Events
+from ledger.handlers import current_job
+from ledger.runtime import failpoints
+from ledger_workers.executors.processes import ProcessDied, Processes
+from ledger_workers.middleware.recovery import Escaped
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from types import TracebackType
+
+    from ledger.handlers import Handler, Job, Middleware
+    from ledger.job import JobState
+    from ledger_workers.board import Board
+    from ledger_workers.executors.loop import LoopThread
+    from ledger_workers.leases import Run
+    from ledger_workers.slots import Slots
+
+Verdict = Callable[[datetime], Events]
+"""What is to be recorded of a run, once the time is known."""
+
+_OURS = tuple(str(Path(place).parent) for place in (ledger.__file__, __file__))
+_RANDOM = random.Random()  # noqa: S311 — spreads retries
+
+
+class Runner:
+    """Runs jobs, each in the thread that calls `run`; safe to share by threads."""
+
+    def __init__(
+        self,
+        handlers: Mapping[str, Handler[..., Any]],
+        middleware: Iterable[Middleware],
+        *,
+        loop: LoopThread,
+        processes: Processes,
+        board: Board,
+        slots: Slots,
+        max_crashes: int,
+        conclude: Callable[[Run, Verdict], None],
+    ) -> None:
+        self._handlers = handlers
+        self._loop = loop
+        self._processes = processes
+        self._board = board
+        self._slots = slots
+        self._max_crashes = max_crashes
+        self._conclude = conclude
+        self._here = threading.local()
+        self._chain = chain(middleware, self._call)
+
+    def run(self, run: Run) -> None:
+        """Run the job and hand in the verdict; never raises. A run that was settled while it waited is left alone."""
+        if run.settled:
+            self._part(run)
+            return
+        self._board.start(run.line)
+        run.thread_id = threading.get_ident()
+        run.began_at = time.monotonic()
+        run.ends_at = run.began_at + run.job.timeout.total_seconds()
+        failpoints.hit("before_handler")
+        verdict = self._verdict(run)
+        failpoints.hit("after_handler")
+        if run.settle():
+            self._conclude(run, verdict)
+        self._part(run)
+
+    def _verdict(self, run: Run) -> Verdict:
+        self._here.run = run
+        mark = current_job.set(run.job)
+        try:
+            value = self._chain(run.job)
+        except BaseException as escaped:  # noqa: BLE001 — the boundary of a job: whatever it was, only this job ends
+            error = escaped.original if isinstance(escaped, Escaped) else escaped
+            if isinstance(error, ProcessDied):
+                return lambda _: commands.crash(run.state, self._max_crashes)
+            return failed(run.state, error, stack_of(error), self._took(run))
+        finally:
+            current_job.reset(mark)
+            self._here.run = None
+        return returned(run.state, value, self._took(run))
+
+    def _call(self, job: Job) -> Any:
+        run: Run = self._here.run
+        handler = self._handlers[job.type]
+        # A job that has lost a worker before runs in a process of its own: if it kills that too, it alone is to blame.
+        if handler.executor == "process" or run.state.crash_count:
+            return self._processes.run(run)
+        result = handler.run(job)
+        return self._loop.run(result, run) if handler.is_async else result
+
+    def _took(self, run: Run) -> float:
+        run.seconds = time.monotonic() - run.began_at
+        return round(run.seconds * 1000, 3)
+
+    def _part(self, run: Run) -> None:
+        if run.part():
+            self._slots.free(1)
+
+
+def chain(middleware: Iterable[Middleware], innermost: Callable[[Job], Any]) -> Callable[[Job], Any]:
+    """Return one call that goes through all of them, the first being outermost."""
+    call = innermost
+    for layer in reversed(list(middleware)):
+        call = _link(layer, call)
+    return call
+
+
+def returned(state: JobState, value: Any, duration_ms: float) -> Verdict:
+    """Return the verdict on a run that returned; a value that cannot be kept fails the job for good."""
+
+    def verdict(now: datetime) -> Events:
+        try:
+            return outcomes.returned(state, value, duration_ms, now)
+        except outcomes.Permanent as error:
+            return outcomes.raised(state, error, "", duration_ms, now, _RANDOM)
+
+    return verdict
+
+
+def failed(state: JobState, error: BaseException, stack: str, duration_ms: float) -> Verdict:
+    """Return the verdict on a run that raised."""
+    return lambda now: outcomes.raised(state, error, stack, duration_ms, now, _RANDOM)
+
+
+def stack_of(error: BaseException) -> str:
+    """Return the traceback as the user knows the code: without our frames on the way to it."""
+    if (remote := getattr(error, "remote_stack", None)) is not None:
+        return remote
+    return "".join(traceback.format_exception(type(error), error, _users_part(error.__traceback__)))
+
+
+def _users_part(trace: TracebackType | None) -> TracebackType | None:
+    link = trace
+    while link is not None and link.tb_frame.f_code.co_filename.startswith(_OURS):
+        link = link.tb_next
+    return link or trace
+
+
+def _link(layer: Middleware, call_next: Callable[[Job], Any]) -> Callable[[Job], Any]:
+    return lambda job: layer(job, call_next)

@@ -1,0 +1,125 @@
+"""The watch: tells runs that their time is over, or that their lease is void.
+
+A handler in a thread can only be asked; it keeps its slot until it returns, so there are never more at once than
+allowed, while its attempt fails here and now. Handlers on the loop and in processes are ended. A job that waits too
+long for a thread, because others run longer than was to be expected, is given back for another worker.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+import traceback
+from typing import TYPE_CHECKING
+
+import orjson
+import structlog
+
+from ledger import commands
+from ledger.errors import JobTimeout, Unavailable
+from ledger.runtime.statements import statement
+from ledger_workers.runner import failed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ledger.events import EnqueueReason
+    from ledger.runtime.database import Database
+    from ledger_workers.executors.threads import Threads
+    from ledger_workers.leases import Run
+    from ledger_workers.runner import Verdict
+    from ledger_workers.slots import Slots
+
+log = structlog.get_logger()
+
+_SELECT_VOID = statement("ledger_workers", "select_void")
+_TICK = 0.1
+_LOOK_AFTER = 1.0
+"""Seconds after which a run is long enough to ask whether its lease still holds, and a wait for a thread too long."""
+
+
+class Watch:
+    """Looks after the runs of one process, from one thread."""
+
+    def __init__(
+        self,
+        runs: dict[int, Run],
+        threads: Threads,
+        slots: Slots,
+        database: Database,
+        conclude: Callable[[Run, Verdict], None],
+    ) -> None:
+        self._runs = runs
+        self._threads = threads
+        self._slots = slots
+        self._database = database
+        self._conclude = conclude
+        self._stop = threading.Event()
+        self._looked_at = 0.0
+
+    def start(self) -> None:
+        threading.Thread(target=self._run, name="watch", daemon=True).start()
+
+    def stop(self) -> None:
+        self._stop.set()
+
+    def run_once(self) -> None:
+        """Look at every run once."""
+        now = time.monotonic()
+        runs = tuple(self._runs.copy().values())
+        for run in runs:
+            if run.began_at and now > run.ends_at and not run.job.cancelled:
+                self._expire(run)
+        if now - self._looked_at >= _LOOK_AFTER:
+            self._looked_at = now
+            old = [run for run in runs if now - run.leased_at > _LOOK_AFTER]
+            if any(not run.began_at for run in old):
+                self.give_back("lease_expired")
+            self._tell_void([run for run in old if run.began_at and not run.settled and not run.job.cancelled])
+
+    def give_back(self, reason: EnqueueReason) -> None:
+        """Release the jobs that no thread has begun."""
+        for run in self._threads.withdraw():
+            self.release(run, reason)
+            if run.part():
+                self._slots.free(1)
+
+    def release(self, run: Run, reason: EnqueueReason) -> None:
+        """Give a lease back whose outcome is still open."""
+        if run.settle():
+            self._conclude(run, lambda _: commands.release(run.state, reason))
+
+    def _run(self) -> None:
+        while not self._stop.wait(_TICK):
+            try:
+                self.run_once()
+            except Unavailable:
+                pass  # those who record say so
+            except Exception:
+                log.exception("watch failed")
+
+    def _expire(self, run: Run) -> None:
+        limit = run.job.timeout.total_seconds()
+        if run.settle():
+            stack = _stack(run.thread_id)
+            run.seconds = time.monotonic() - run.began_at
+            self._conclude(run, failed(run.state, JobTimeout(limit), stack, round(run.seconds * 1000, 3)))
+            log.info("timed out", job_id=str(run.job.id), type=run.job.type, timeout_seconds=limit)
+        run.ask_to_stop()
+
+    def _tell_void(self, runs: list[Run]) -> None:
+        if not runs:
+            return
+        leases = [{"job_id": run.job.id, "version": run.job.token.lease_version} for run in runs]
+        with self._database.connection() as connection:
+            void = set(connection.execute(_SELECT_VOID, {"leases": orjson.dumps(leases).decode()}).fetchall())
+        for run in runs:
+            if (run.job.id, run.job.token.lease_version) in void:
+                run.ask_to_stop()
+
+
+def _stack(thread_id: int) -> str:
+    """Return where the handler stands at this moment: what it is that takes so long."""
+    frame = sys._current_frames().get(thread_id)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] — documented
+    return "" if frame is None else "".join(traceback.format_stack(frame))

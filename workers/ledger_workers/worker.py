@@ -1,0 +1,142 @@
+"""A worker process: fetcher, handler threads and completer, joined by queues, and the order in which they leave.
+
+It is started by the supervisor, which beats for it, sees its end, and reads its board. SIGTERM, or the end of the
+supervisor, makes it stop fetching, finish what runs while there is time, and give the rest back.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import structlog
+
+from ledger_workers.completer import Completer
+from ledger_workers.executors.loop import LoopThread
+from ledger_workers.executors.processes import Processes
+from ledger_workers.executors.threads import Threads
+from ledger_workers.fetcher import Fetcher
+from ledger_workers.leases import Leases, Run
+from ledger_workers.messages import Messages
+from ledger_workers.middleware import shipped
+from ledger_workers.ready import Ready
+from ledger_workers.runner import Runner
+from ledger_workers.slots import Slots
+from ledger_workers.strangers import Strangers
+from ledger_workers.turns import turns
+from ledger_workers.watch import Watch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ledger.client import Ledger
+    from ledger.settings import Settings
+    from ledger_workers.board import Board
+    from ledger_workers.metrics import Meters
+
+log = structlog.get_logger()
+
+_TO_RECORD = 10.0
+"""Seconds that the last outcomes have to reach the log."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Which worker process this is, and which application it runs; `worker_id` is the same string everywhere."""
+
+    worker_id: str
+    app: str
+
+
+class Worker:
+    """One process' worth of worker. `start`, then `stop`; all threads are its own.
+
+    With `drained` it does not wait for work: once nothing is left, it calls that, and takes nothing more.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        identity: Identity,
+        board: Board,
+        meters: Meters,
+        settings: Settings,
+        *,
+        drained: Callable[[], None] | None = None,
+    ) -> None:
+        slots = Slots(settings.worker_concurrency)
+        order = turns(settings.worker_queues)
+        worker_id = identity.worker_id
+        self._slots = slots
+        self._runs: dict[int, Run] = {}
+        self._worker_id = worker_id
+        self._completer = Completer(ledger.log, worker_id, board=board, slots=slots, runs=self._runs, meters=meters)
+        conclude = self._completer.conclude
+        self._loop = LoopThread()
+        self._processes = Processes(identity.app)
+        self._runner = Runner(
+            ledger.handlers,
+            [*shipped(meters), *ledger.middleware],
+            loop=self._loop,
+            processes=self._processes,
+            board=board,
+            slots=slots,
+            max_crashes=settings.job_max_crashes,
+            conclude=conclude,
+        )
+        self._threads = Threads(settings.worker_concurrency, self._runner.run)
+        self._watch = Watch(self._runs, self._threads, slots, ledger.database, conclude)
+        self._fetcher = Fetcher(
+            messages=Messages(ledger.redis_url, order, worker_id, block=settings.worker_poll_interval),
+            ready=Ready(ledger.database, order.queues, ledger.handlers),
+            strangers=Strangers(meters),
+            leases=Leases(ledger.log, board, worker_id),
+            slots=slots,
+            board=board,
+            handlers=ledger.handlers,
+            meters=meters,
+            poll=settings.worker_poll_interval,
+            silence=settings.scheduler_stale_job_timeout,
+            drained=drained,
+            begin=self._begin,
+            conclude=conclude,
+        )
+        self._fetching = threading.Thread(target=self._fetcher.run, name="fetcher", daemon=True)
+        meters.slots.set(settings.worker_concurrency)
+
+    def start(self) -> None:
+        """Begin to take jobs."""
+        self._threads.start()
+        self._completer.start()
+        self._watch.start()
+        self._fetching.start()
+
+    def stop(self, timeout: float) -> bool:
+        """Finish what runs within so many seconds, give back the rest, and leave; True if every lease is closed."""
+        deadline = time.monotonic() + timeout
+        self._fetcher.stop()
+        self._fetching.join(timeout=_TO_RECORD)
+        self._watch.give_back("shutdown")
+        finished = self._slots.wait_until_empty(max(deadline - time.monotonic(), 0.0))
+        if not finished:
+            self._interrupt()
+        self._watch.stop()
+        recorded = self._completer.stop(_TO_RECORD)
+        self._fetcher.leave()
+        self._threads.stop()
+        self._processes.close()
+        self._loop.close()
+        return recorded
+
+    def _begin(self, run: Run) -> None:
+        self._runs[run.line] = run
+        self._threads.submit(run)
+
+    def _interrupt(self) -> None:
+        runs = list(self._runs.copy().values())
+        log.warning("jobs given back unfinished", count=len(runs), worker_id=self._worker_id)
+        for run in runs:
+            self._watch.release(run, "shutdown")
+            run.ask_to_stop()
