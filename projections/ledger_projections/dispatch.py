@@ -99,6 +99,10 @@ class Dispatcher:
             self._cursor = None
             raise
 
+    def look_at_once(self) -> None:
+        """Let the next turn look after Redis, however recently that was done."""
+        self._check_at = self._reconcile_at = 0.0
+
     def close(self) -> None:
         self._streams.close()
         if self._kept is not None:
@@ -122,7 +126,7 @@ class Dispatcher:
             return False
         if not found.full and time.monotonic() >= self._reconcile_at:
             self._reconcile(connection)
-        return found.full
+        return found.full or not self._streams.intact
 
     def _dispatch(self, connection: AnyConnection, cursor: Cursor, found: _Found) -> bool:
         """Add what was found and move the cursor; False when another dispatcher is at it."""
@@ -137,7 +141,7 @@ class Dispatcher:
             if not was_active:
                 self._add(found.ready)
             if not self._streams.intact:
-                return True  # the next turn looks what has become of Redis, and this batch comes again
+                return True  # the next turn asks what has become of Redis, and this batch comes again
             moved = found.advance(cursor, cursors.current_xid(connection) if found.gaps else 0)
             cursors.move(connection, turn, moved)
         self._cursor = moved

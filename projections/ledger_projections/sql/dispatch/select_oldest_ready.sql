@@ -27,7 +27,7 @@ cross join lateral (
   from ledger_read.jobs j
   where j.state = 'ready' and j.queue = p.queue and j.priority = p.priority
     and j.ready_at < clock_timestamp() - %(age)s::interval
-  order by j.ready_at
+  order by j.ready_at, j.job_id
   limit %(sample)s::bigint
 ) as o
 where (select e.version from ledger.events e where e.job_id = o.job_id and e.version = o.version + 1) is null

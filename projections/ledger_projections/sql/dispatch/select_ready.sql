@@ -5,4 +5,4 @@ select j.queue, j.priority, j.job_id, j.version, j.attempt + 1 as attempt, j.typ
 from ledger_read.jobs j
 where j.state = 'ready'
   and (select e.version from ledger.events e where e.job_id = j.job_id and e.version = j.version + 1) is null
-order by j.queue, j.priority, j.ready_at
+order by j.queue, j.priority, j.ready_at, j.job_id
