@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 from ledger import Job, Ledger, Permanent
 
 ledger = Ledger()
@@ -14,9 +16,9 @@ def hello(job: Job, name: str = "world") -> dict[str, object]:
 
 
 @ledger.job("example.sleep")
-def rest(job: Job, seconds: float = 1.0) -> dict[str, object]:
-    """Take time, so that a job can be seen running, cancelled, or interrupted by a crash."""
-    interrupted = job.wait(seconds)
+def rest(job: Job, seconds: float = 1.0, *, stubborn: bool = False) -> dict[str, object]:
+    """Take time, so that a job can be seen running, cancelled, or interrupted; a stubborn one does not listen."""
+    interrupted = threading.Event().wait(seconds) if stubborn else job.wait(seconds)
     return {"seconds": seconds, "interrupted": interrupted}
 
 
