@@ -195,6 +195,13 @@ class Dispatcher:
             log.warning("messages were gone from Redis", healed=len(absent))
 
 
+def request_refill(redis_url: str) -> None:
+    """Let the dispatcher that runs, or the next one, compare every ready job with Redis and add what is absent."""
+    streams = DispatchStreams(redis_url)
+    streams.forget()
+    streams.close()
+
+
 def _read(connection: AnyConnection, cursor: Cursor, limit: int) -> _Found:
     parameters = {"high": cursor.high, "holes": multirange(cursor.holes), "limit": limit}
     rows: Sequence[tuple[Any, ...]] = connection.execute(_READ, parameters, binary=True).fetchall()

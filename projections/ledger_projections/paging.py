@@ -25,7 +25,7 @@ _Row = TypeVar("_Row")
 LARGEST_PAGE = 1000
 
 
-class InvalidCursor(LedgerError):
+class InvalidCursor(LedgerError, ValueError):
     """A page cursor that is garbled, or was made with other filters."""
 
     def __init__(self) -> None:

@@ -70,6 +70,13 @@ def rebuild(
     return [each for projection in projections if (each := work.finish(projection)) is not None]
 
 
+def is_outdated(database: Database, projection: Projection) -> bool:
+    """Whether what is live was filled by an older version of the code. A newer one is not ours to replace."""
+    with database.connection() as connection:
+        live = shares.stored(connection, projection.name).get("live")
+    return live is not None and live.version < projection.version
+
+
 class _Rebuild:
     def __init__(
         self,

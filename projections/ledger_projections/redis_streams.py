@@ -120,6 +120,11 @@ class DispatchStreams:
             written = self._server is not None and self._client.set(keys.MARKER, self._server, xx=True)
         self._marker = self._server if written else None
 
+    def forget(self) -> None:
+        """Take the marker away: the dispatcher then adds whatever is ready and absent."""
+        with redis.reachable(self._client):
+            self._client.delete(keys.MARKER)
+
     def names(self, stream: str) -> set[bytes]:
         """Return the names of all messages on a stream, also of those that were delivered and not acknowledged."""
         return {_name(fields) for page in self._pages(stream) for _, fields in page}

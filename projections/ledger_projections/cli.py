@@ -1,0 +1,72 @@
+"""The commands that look after the read models: the projector, rebuilding, verifying.
+
+What is in them is shown by `cli_lists`, `cli_queues` and `cli_dead_letters`. Modules with drivers in them are imported
+when a command runs, so that help answers at once.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from ledger.cli_output import ExitCode, Failure, data, example, say, table
+from ledger_projections.cli_doors import opened, stopped_by_signals
+from ledger_projections.cli_progress import progress
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.table import Table
+
+    from ledger_projections.rebuild import Rebuilt
+
+
+@click.command(epilog=example("ledger projector"))
+def projector() -> None:
+    """Keep the read models and the dispatch streams up to date."""
+    from ledger.runtime import logs  # noqa: PLC0415
+    from ledger_projections.projector import Projector  # noqa: PLC0415
+
+    with opened("ledger-projector", size=8) as (here, database), stopped_by_signals() as stop:
+        logs.configure(here.settings, "projector")
+        Projector(database, here.redis_url, stop).run()
+
+
+@click.command("rebuild-projections", epilog=example("ledger rebuild-projections", "ledger rebuild-projections jobs"))
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.option("--jobs", type=click.IntRange(1, 64), default=2, help="Partitions at a time.  [default: 2]")
+def rebuild_projections(names: tuple[str, ...], jobs: int) -> None:
+    """Build read models afresh from the log.
+
+    NAME is jobs, attempts, queue_stats, dead_letters or dispatch; without one, all
+    of them. Readers go on with the old ones until the new ones are put in their
+    place. Interrupted, the same command goes on where it stopped.
+    """
+    from ledger_projections.builtin import PROJECTIONS  # noqa: PLC0415
+    from ledger_projections.dispatch import request_refill  # noqa: PLC0415
+    from ledger_projections.rebuild import rebuild  # noqa: PLC0415
+
+    known = [projection.name for projection in PROJECTIONS]
+    for unknown in set(names) - {*known, "dispatch"}:
+        raise click.UsageError(f"there is no projection {unknown!r}; there are {', '.join(known)} and dispatch")
+    chosen = [projection for projection in PROJECTIONS if not names or projection.name in names]
+    with opened("ledger-rebuild", size=jobs + 1) as (here, database), stopped_by_signals() as stop:
+        with progress("rebuild") as advance:
+            done = rebuild(database, chosen, advance, jobs=jobs, stop=stop)
+        if stop.is_set():
+            raise Failure("interrupted; the same command goes on from here", ExitCode.INTERRUPTED)
+        if done:
+            data().print(_rebuilt(done))
+        if not names or "dispatch" in names:
+            request_refill(here.redis_url)
+            say("dispatch: the projector compares Redis with the ready jobs and adds what is absent")
+
+
+def _rebuilt(done: Sequence[Rebuilt]) -> Table:
+    rows = table("Projection", "Rows", "Differed", right=("Rows", "Differed"))
+    for each in done:
+        found = each.comparison
+        shown = ("–", "nothing to compare with") if found is None else (f"{found.rows:,}", f"{found.differing:,}")
+        rows.add_row(each.projection, *shown)
+    return rows

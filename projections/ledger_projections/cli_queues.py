@@ -1,0 +1,87 @@
+"""`ledger queue`: what is in the queues now, and what went through them."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import click
+
+from ledger.cli_group import RoomGroup
+from ledger.cli_output import emit, example, output_option, plain, table
+from ledger.durations import in_words
+from ledger_projections.cli_doors import reading, shown, span
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from ledger.resources import Resource
+
+
+@click.group(cls=RoomGroup, prefix="queue.")
+def queue() -> None:
+    """See how queues do; pause and resume them."""
+
+
+@queue.command("list", epilog=example("ledger queue list"))
+@output_option
+def list_queues(output: str) -> None:
+    """List the queues and what is in them."""
+    with reading() as queries:
+        emit([shown(info) for info in queries.queue_infos()], output, _queues)
+
+
+@queue.command("stats", epilog=example("ledger queue stats mail --window 24h"))
+@click.argument("name")
+@click.option("--window", default="1h", help="How far back, such as 15m.  [default: 1h]")
+@output_option
+def queue_stats(name: str, window: str, output: str) -> None:
+    """Show what went through a queue, and how long it took."""
+    with reading() as queries:
+        emit(shown(queries.queue_stats(name, _window(window))), output, _queue_stats)
+
+
+def _window(text: str) -> timedelta:
+    window = span(text, "--window")
+    if not timedelta(minutes=1) <= window <= timedelta(hours=168):
+        raise click.BadParameter("must be 1m to 168h", param_hint="--window")
+    return window
+
+
+def _queues(queues: list[Resource]) -> Table:
+    counts = ("scheduled", "ready", "running", "retrying", "dead")
+    rows = table("Queue", *map(str.capitalize, counts), "Oldest ready", right=tuple(map(str.capitalize, counts)))
+    for each in queues:
+        rows.add_row(plain(each["name"]), *(f"{each[name]:,}" for name in counts), _age(each))
+    return rows
+
+
+def _queue_stats(stats: Resource) -> Table:
+    from rich.table import Table  # noqa: PLC0415
+
+    rows = Table.grid(padding=(0, 2))
+    rows.add_column(style="dim")
+    rows.add_column(overflow="fold")
+    rows.add_row("queue", plain(stats["name"]))
+    for name in ("scheduled", "ready", "running", "retrying", "dead"):
+        rows.add_row(name, f"{stats[name]:,}")
+    rows.add_row("ready by priority", ", ".join(f"{word} {n:,}" for word, n in stats["depth_by_priority"].items()))
+    rows.add_row("oldest ready", _age(stats))
+    rows.add_row("window", in_words(timedelta(seconds=stats["window_seconds"])))
+    for name in ("enqueued", "succeeded", "failed", "retried", "dead_lettered", "cancelled", "crashed"):
+        rows.add_row(name.replace("_", " "), f"{stats[name]:,}")
+    rows.add_row("throughput", f"{stats['throughput_per_second']:.2f} a second")
+    for name in ("wait_seconds", "run_seconds"):
+        rows.add_row(name.removesuffix("_seconds"), _durations(stats[name]))
+    return rows
+
+
+def _durations(percentiles: Resource) -> str:
+    return ", ".join(
+        f"{name} {'–' if value is None else in_words(timedelta(seconds=value))}" for name, value in percentiles.items()
+    )
+
+
+def _age(queue: Resource) -> str:
+    seconds = queue["oldest_ready_age_seconds"]
+    return "–" if seconds is None else in_words(timedelta(seconds=seconds))

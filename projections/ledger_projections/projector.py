@@ -1,0 +1,112 @@
+"""The projector: one loop for each read model and one for dispatch, and an ear for the wake-up call.
+
+Only dispatch is woken, for a worker waits at the other end; read models look by themselves a few times a second, and so
+fold many events at a time. A read model that an older version of the code has filled is rebuilt first, while readers go
+on with the old one. Every loop waits for its servers: the projector may start before them.
+"""
+
+from __future__ import annotations
+
+import threading
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import structlog
+from psycopg.errors import InvalidSchemaName, UndefinedTable
+
+from ledger import keys
+from ledger.errors import Unavailable
+from ledger.runtime import redis
+from ledger.runtime.service import Loop, run_until_signalled
+from ledger_projections.builtin import PROJECTIONS
+from ledger_projections.dispatch import Dispatcher
+from ledger_projections.engine import Engine
+from ledger_projections.rebuild import is_outdated, rebuild
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from ledger.runtime.database import Database
+    from ledger.runtime.service import Service
+    from ledger_projections.projection import Projection
+
+log = structlog.get_logger()
+
+DISPATCH_PAUSES = (timedelta(milliseconds=2), timedelta(milliseconds=20))
+"""A caller's own transaction wakes nobody when it commits; it is picked up by looking."""
+READ_MODEL_PAUSES = (timedelta(milliseconds=25), timedelta(milliseconds=250))
+
+_LISTEN_FOR = 0.5
+_PAUSE_WHEN_DOWN = 1.0
+
+
+class Prepared:
+    """A service that makes ready what it needs in its first turn, and tries again until that works."""
+
+    def __init__(self, service: Service, *preparations: Callable[[], None]) -> None:
+        self.name = service.name
+        self._service = service
+        self._left = list(preparations)
+
+    def run_once(self) -> bool:
+        try:
+            while self._left:
+                self._left[0]()
+                del self._left[0]
+        except (UndefinedTable, InvalidSchemaName) as error:
+            raise Unavailable("the database is not migrated; run `ledger db migrate`") from error
+        return self._service.run_once()
+
+
+class Projector:
+    """All projections of one log, kept up to date. Any number may run; the others stand by."""
+
+    def __init__(
+        self,
+        database: Database,
+        redis_url: str,
+        stop: threading.Event,
+        projections: Sequence[Projection] = PROJECTIONS,
+    ) -> None:
+        self._redis_url = redis_url
+        self._stop = stop
+        self._dispatcher = Dispatcher(database, redis_url)
+        self._dispatch = _loop(Prepared(self._dispatcher, self._dispatcher.prepare), stop, DISPATCH_PAUSES)
+        models = [self._read_model(database, projection) for projection in projections]
+        self.loops = [self._dispatch, *(_loop(model, stop, READ_MODEL_PAUSES) for model in models)]
+
+    def run(self) -> None:
+        """Turn until `stop` is set, then let every turn end."""
+        ear = threading.Thread(target=self._listen, name="wake", daemon=True)
+        ear.start()
+        run_until_signalled(self.loops, self._stop)
+        ear.join(timeout=2 * _LISTEN_FOR)
+        self._dispatcher.close()
+
+    def _read_model(self, database: Database, projection: Projection) -> Prepared:
+        engine = Engine(database, projection)
+        return Prepared(engine, engine.prepare, lambda: self._renew(database, projection))
+
+    def _renew(self, database: Database, projection: Projection) -> None:
+        if is_outdated(database, projection):
+            log.info("rebuilding for a new version", projection=projection.name, version=projection.version)
+            done = rebuild(database, [projection], stop=self._stop)
+            log.info("rebuilt" if done else "rebuild interrupted", projection=projection.name)
+
+    def _listen(self) -> None:
+        client = redis.connect(self._redis_url, longest_block=_LISTEN_FOR, name="ledger-projector")
+        while not self._stop.is_set():
+            try:
+                with client.pubsub(ignore_subscribe_messages=True) as channel:
+                    channel.subscribe(keys.WAKE)
+                    while not self._stop.is_set():
+                        if channel.get_message(timeout=_LISTEN_FOR) is not None:
+                            self._dispatch.wake()
+            except redis.TRANSIENT:
+                self._stop.wait(_PAUSE_WHEN_DOWN)  # dispatch itself says that Redis is down
+        client.close()
+
+
+def _loop(service: Service, stop: threading.Event, pauses: tuple[timedelta, timedelta]) -> Loop:
+    shortest, longest = pauses
+    return Loop(service, stop, shortest=shortest, longest=longest)
