@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 import threading
 import time
+from math import inf
 from typing import TYPE_CHECKING, Protocol
 
 import structlog
@@ -17,6 +18,7 @@ from ledger.errors import Unavailable
 from ledger.runtime import database, redis
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import timedelta
 
 log = structlog.get_logger()
@@ -36,10 +38,22 @@ class Service(Protocol):
 
 
 class Loop:
-    """Turns a service until `stop` is set; waits `shortest` after an idle turn, doubling up to `longest`."""
+    """Turns a service until `stop` is set; waits `shortest` after an idle turn, doubling up to `longest`.
 
-    def __init__(self, service: Service, stop: threading.Event, *, shortest: timedelta, longest: timedelta) -> None:
+    `until_next` says, after an idle turn, in how many seconds there will be something to do: no wait is longer.
+    """
+
+    def __init__(
+        self,
+        service: Service,
+        stop: threading.Event,
+        *,
+        shortest: timedelta,
+        longest: timedelta,
+        until_next: Callable[[], float] = lambda: inf,
+    ) -> None:
         self.service = service
+        self._until_next = until_next
         self._stop = stop
         self._shortest = shortest.total_seconds()
         self._longest = longest.total_seconds()
@@ -89,7 +103,7 @@ class Loop:
             if busy:
                 pause = self._shortest
                 continue
-            self._wake.wait(pause)
+            self._wake.wait(min(pause, self._until_next()))
             pause = min(pause * 2, self._longest) if not self._wake.is_set() else self._shortest
 
 
