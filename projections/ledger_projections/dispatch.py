@@ -20,10 +20,9 @@ from typing import TYPE_CHECKING, Any
 import structlog
 from psycopg.errors import SerializationFailure
 
-from ledger import keys
 from ledger.cursor import Cursor, Range, gaps_between
 from ledger.message import Message
-from ledger.runtime import failpoints, redis
+from ledger.runtime import failpoints
 from ledger.runtime.database import reachable
 from ledger.runtime.statements import statement
 from ledger_projections import cursors, dispatch_repair
@@ -201,14 +200,6 @@ def request_refill(redis_url: str) -> None:
     streams = DispatchStreams(redis_url)
     streams.forget()
     streams.close()
-
-
-def request_refill(redis_url: str) -> None:
-    """Let the active dispatcher compare Redis with the ready jobs and add what is absent; raise Unavailable."""
-    client = redis.connect(redis_url, name="ledger-dispatch")
-    with redis.reachable(client):
-        client.delete(keys.MARKER)
-    client.close()
 
 
 def _read(connection: AnyConnection, cursor: Cursor, limit: int) -> _Found:
