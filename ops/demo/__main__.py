@@ -21,7 +21,7 @@ from rich.panel import Panel
 
 from ledger import Ledger, Unavailable, dev, ids
 from ledger import settings as settings_
-from ledger.cli_output import ExitCode, data, reported
+from ledger.cli_output import ExitCode, Failure, data, reported
 from ledger.runtime.statements import statement
 from ops.demo import files as input_
 from ops.demo import report
@@ -144,7 +144,7 @@ def _await_end(console: Console, ledger: Ledger, system: System, run: str, total
             if progress.ended != last:
                 last, moved = progress.ended, time.monotonic()
             if time.monotonic() - moved > NO_PROGRESS_LIMIT:
-                raise RuntimeError(f"no job has ended for {NO_PROGRESS_LIMIT:g} s; see {DIRECTORY}/demo.log")
+                raise Failure(f"no job has ended for {NO_PROGRESS_LIMIT:g} s; see {DIRECTORY}/demo.log")
             system.watch(LOOK_EVERY)
     finally:
         shown.close()
@@ -170,7 +170,7 @@ def _settled(files: Sequence[Path], web: Web, system: System, run: str) -> repor
         if not wrong:
             return outcome
         if time.monotonic() > deadline:
-            raise click.ClickException("\n  ".join([f"{len(wrong)} things are wrong with this run:", *wrong[:20]]))
+            raise Failure("\n  ".join([f"{len(wrong)} things are wrong with this run:", *wrong[:20]]))
         system.watch(LOOK_EVERY)
 
 
@@ -182,7 +182,7 @@ def _command(console: Console, title: str, environment: dict[str, str], *argumen
     sys.stdout.flush()
     code = subprocess.run(dev.command(*arguments), env=environment, check=False).returncode
     if code:
-        raise click.ClickException(f"`ledger {' '.join(arguments)}` ended with exit code {code}")
+        raise Failure(f"`ledger {' '.join(arguments)}` ended with exit code {code}")
 
 
 def _stay(console: Console, system: System) -> None:

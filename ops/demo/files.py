@@ -22,7 +22,7 @@ def library_files(limit: int | None = None) -> list[Path]:
     found = sorted(path for path in LIBRARY.rglob("*.py") if not _FOREIGN & set(path.relative_to(LIBRARY).parts))
     if limit is None or limit >= len(found):
         return found
-    interesting = [path for path in found if path.name.startswith("bad") or "encod" in path.as_posix()]
+    interesting = sorted((path for path in found if _is_interesting(path)), key=lambda path: path.name)
     chosen = dict.fromkeys(interesting[: limit // 2])
     others = [path for path in found if path not in chosen]
     missing = limit - len(chosen)
@@ -53,6 +53,11 @@ def name(path: Path | str) -> str:
 
 def total_size(paths: Sequence[Path]) -> int:
     return sum(path.stat().st_size for path in paths)
+
+
+def _is_interesting(path: Path) -> bool:
+    """Whether a file is likely to fail, or to need a second look."""
+    return path.name.startswith("bad") or path.parent.name in {"encoded_modules", "data"}
 
 
 def _queue(path: Path) -> str:

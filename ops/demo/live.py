@@ -68,8 +68,8 @@ class _Lines:
             return
         self._last = now
         seconds = now - self._begun
-        counts = ", ".join(f"{progress.count(state)} {state}" for state in SHOWN if progress.count(state))
-        self._console.print(f"  {seconds:5.1f} s  {progress.ended:>5,} of {progress.total:,} ended  ({counts})")
+        counts = ", ".join(f"{progress.count(state):,} {state}" for state in SHOWN if progress.count(state))
+        self._console.print(f"  {seconds:5.1f} s  {progress.ended:>5,} of {progress.total:,} ended   {counts}")
 
     def close(self) -> None:
         pass

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from ledger import dev
+from ledger.cli_output import Failure
 from ledger.runtime.processes import Crew, Ended, Order, Signalled
 from ops.demo.files import QUEUES
 
@@ -54,7 +55,7 @@ class System:
         if isinstance(news, Ended):
             self.incidents.append(f"{news.in_words()}; a new one took its place")
             if len(self.incidents) > 20:
-                raise RuntimeError(f"processes keep dying; the last: {news.in_words()}")
+                raise Failure(f"processes keep dying; the last: {news.in_words()}")
             self._crew.stop(news.name)
             self._crew.start(self._orders[news.name])
 
@@ -63,7 +64,7 @@ class System:
             if dev.ready(self.url):
                 return
             self.watch(0.1)
-        raise RuntimeError("the API did not become ready")
+        raise Failure("the API did not become ready")
 
 
 @contextmanager

@@ -10,6 +10,8 @@ import urllib.request
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
+from ledger.cli_output import Failure
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -44,8 +46,8 @@ class Web:
                     return json.load(answer), answer.headers.get("Next-Cursor")
             except urllib.error.HTTPError as error:
                 if error.code != 503 or time.monotonic() > deadline:
-                    raise RuntimeError(f"GET {url} answered {error.code}: {error.read().decode()}") from error
+                    raise Failure(f"GET {url} answered {error.code}: {error.read().decode()}") from error
             except OSError as error:
                 if time.monotonic() > deadline:
-                    raise RuntimeError(f"GET {url}: {error}") from error
+                    raise Failure(f"GET {url}: {error}") from error
             threading.Event().wait(0.3)
