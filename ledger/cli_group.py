@@ -59,5 +59,5 @@ def _load(place: str) -> click.Command:
     module, _, attribute = place.partition(":")
     try:
         return getattr(import_module(module), attribute)
-    except ModuleNotFoundError as error:
+    except (ImportError, AttributeError) as error:
         raise Failure(f"{place} cannot be loaded: {error}") from error

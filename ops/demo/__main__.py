@@ -40,6 +40,7 @@ DIRECTORY = Path(".ledger/demo")
 CHUNK = 200
 """Jobs a transaction."""
 LOOK_EVERY = 0.25
+PLAIN_WIDTH = 110
 NO_PROGRESS_LIMIT = 180.0
 SETTLE_LIMIT = 60.0
 _PROGRESS = statement("ops.demo", "select_progress")
@@ -52,6 +53,7 @@ _PROGRESS = statement("ops.demo", "select_progress")
 def main(limit: int | None, workers: int | None, keep: bool) -> None:
     """Run one job for every file of Python's standard library and show what became of them."""
     console = data()
+    console.width = console.width if console.is_terminal else PLAIN_WIDTH
     with reported():
         try:
             demonstrate(console, input_.library_files(limit), workers or min(os.cpu_count() or 1, 4), keep=keep)
@@ -176,8 +178,7 @@ def _settled(files: Sequence[Path], web: Web, system: System, run: str) -> repor
 
 def _command(console: Console, title: str, environment: dict[str, str], *arguments: str) -> None:
     """Run a command of `ledger` before the reader's eyes."""
-    console.print()
-    console.rule(f"[bold]{title}[/]", align="left", style="dim")
+    report.section(console, title)
     console.print(f"[dim]$ ledger {' '.join(arguments)}[/]", highlight=False)
     sys.stdout.flush()
     code = subprocess.run(dev.command(*arguments), env=environment, check=False).returncode

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from rich.panel import Panel
 from rich.table import Table
 
-from ledger.cli_output import coloured, plain
+from ledger.cli_output import plain
 from ledger.durations import in_words
 from ledger.timeline import timeline
 from ops.demo.files import QUEUES, name
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 PERCENTILES = ("p50", "p95", "p99", "max")
 LONGEST_LIST = 25
+REASONS = {"permanent": "yellow", "retries_exhausted": "red", "poison": "bold red"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +135,7 @@ def show_queues(console: Console, web: Web, outcome: Outcome) -> None:
     waits = _measured(outcome, "wait_ms")
     runs = _measured(outcome, "duration_ms")
     times.add_row("[bold]this run[/]", *(_seconds(value) for value in (*waits, *runs)), style="bold")
-    _section(console, f"Queues, the last {minutes} minutes")
+    section(console, f"Queues, the last {minutes} minutes")
     console.print(counts)
     console.print()
     console.print(times)
@@ -142,13 +143,22 @@ def show_queues(console: Console, web: Web, outcome: Outcome) -> None:
 
 def show_dead_letters(console: Console, outcome: Outcome) -> None:
     letters = sorted(outcome.dead_letters, key=lambda letter: (letter["reason"], letter["metadata"]["file"]))
-    _section(console, f"Dead letters: {len(letters)} files that cannot be compiled")
+    section(console, f"Dead letters: {len(letters)} files that cannot be compiled")
     table = _table("File", "reason", "runs", "error", right=("runs",))
+    table.columns[-1].no_wrap, table.columns[-1].overflow = True, "ellipsis"
     for letter in letters[:LONGEST_LIST]:
-        error = f"{letter['error_type']}: {letter['error_message']}"
-        reason = coloured("dead").replace("dead[", f"{letter['reason'].replace('_', ' ')}[")
-        table.add_row(plain(letter["metadata"]["file"]), reason, str(letter["attempt"]), f"[dim]{plain(error)}[/]")
+        table.add_row(
+            plain(letter["metadata"]["file"]),
+            f"[{REASONS[letter['reason']]}]{letter['reason'].replace('_', ' ')}[/]",
+            str(letter["attempt"]),
+            f"[dim]{plain(letter['error_message'])}[/]",
+        )
     console.print(table)
+    console.print(
+        "  [yellow]permanent[/]: the handler said that no retry can help. "
+        "[red]retries exhausted[/]: tried again, later each time.",
+        highlight=False,
+    )
     if len(letters) > LONGEST_LIST:
         console.print(f"  … and {len(letters) - LONGEST_LIST} more", style="dim")
 
@@ -156,7 +166,7 @@ def show_dead_letters(console: Console, outcome: Outcome) -> None:
 def show_history(console: Console, web: Web, outcome: Outcome) -> None:
     """Print the history of the job that had the most to go through."""
     job = max(outcome.jobs, key=lambda job: (job["crash_count"], job["state"] == "succeeded", job["version"]))
-    _section(console, f"One job's history: {job['metadata']['file']}")
+    section(console, f"One job's history: {job['metadata']['file']}")
     events = list(web.pages(f"/jobs/{job['id']}/events", limit=1000))
     console.print(timeline(events))
     console.print(f"\n  [dim]ledger job events {job['id']}[/] shows it again at any time", highlight=False)
@@ -183,6 +193,5 @@ def _table(first: str, *others: str, right: Sequence[str] | None = None) -> Tabl
     return table
 
 
-def _section(console: Console, title: str) -> None:
-    console.print()
-    console.rule(f"[bold]{title}[/]", align="left", style="dim")
+def section(console: Console, title: str) -> None:
+    console.print(f"\n[bold cyan]▌[/] [bold]{title}[/]\n", highlight=False)
