@@ -111,10 +111,11 @@ def _fits(digits: bytes | str) -> bool:
 
 
 def _diagnosed(text: bytes, error: orjson.JSONDecodeError) -> MalformedJson | InvalidRequest:
-    deepest, at_end = _depth(text)
-    if deepest > DEPTH_LIMIT and at_end == 0 and text.lstrip(b" \t\r\n").startswith(b"{"):
-        return InvalidRequest([Breach("", _TOO_DEEP)])
     malformed = MalformedJson(f"is not JSON: {error.msg} at line {error.lineno} column {error.colno}")
+    deepest, at_end = _depth(text)
+    if deepest > DEPTH_LIMIT:  # too deep to look closer: an object whose brackets match is taken for JSON
+        is_object = at_end == 0 and text.lstrip(b" \t\r\n").startswith(b"{")
+        return InvalidRequest([Breach("", _TOO_DEEP)]) if is_object else malformed
     try:
         _check_exactly(text)
     except InvalidRequest as refused:
