@@ -113,11 +113,13 @@ def _show_all(console: Console, files: Sequence[Path], installation: Installatio
 def _introduce(console: Console, files: Sequence[Path]) -> None:
     size = input_.total_size(files) / 1e6
     words = (
-        f"One job for each of [bold]{len(files):,}[/] files of Python {platform.python_version()}'s standard library "
-        f"({size:.1f} MB):\nparse it, compile it, report lines, functions, size and SHA-256. Some of the files are "
-        "broken on\npurpose; some are not UTF-8 and need a second look. Kill a worker, empty Redis: it heals."
+        f"One job for each of the [bold]{len(files):,}[/] files of Python {platform.python_version()}'s standard library, "
+        f"{size:.1f} MB: parse it, compile it, report lines, functions, size and SHA-256. Some files are broken on "
+        "purpose, some need a second look. Kill a worker or empty Redis meanwhile: it heals."
     )
-    console.print(Panel(words, title="[bold]Ledger[/]", title_align="left", expand=False, padding=(0, 2)))
+    console.print(
+        Panel(words, title="[bold]Ledger[/]", title_align="left", width=min(console.width, 80), padding=(0, 2))
+    )
 
 
 def _enqueue_all(console: Console, files: Sequence[Path], installation: Installation, run: str) -> Ledger:

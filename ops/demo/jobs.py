@@ -26,7 +26,7 @@ def examine(job: Job, path: str) -> dict[str, object]:
     except SyntaxError as error:
         if file.name.startswith("bad"):
             # Written to be wrong: no retry can help, and the policy need not be asked.
-            raise Permanent(f"broken on purpose, {error}") from error
+            raise Permanent(str(error)) from error
         raise  # may be half written just now: fails, is retried with growing delays, and is dead after the last retry
     functions = sum(isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) for node in ast.walk(tree))
     return {

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 SHOWN = ("scheduled", "ready", "running", "retrying", "succeeded", "dead")
 SECONDS_BETWEEN_LINES = 2.0
+BAR_WIDTH = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +93,7 @@ class _Bars:
     def _picture(self, progress: Progress, notes: Sequence[str]) -> RenderableType:
         seconds = time.monotonic() - self._begun
         summary = Text.assemble(
-            ("  ", ""),
+            ("\n  ", ""),
             (f"{progress.ended:,}", "bold green"),
             (f" of {progress.total:,} jobs ended in {seconds:.1f} s", ""),
             (f" · {progress.ended / max(seconds, 0.1):,.0f} a second", "dim"),
@@ -104,13 +105,15 @@ class _Bars:
 
 
 def _table(progress: Progress) -> Table:
-    table = Table(box=None, padding=(0, 2), header_style="dim")
-    table.add_column("Queue")
-    table.add_column("", width=24)
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="dim")
+    table.add_column("  Queue", no_wrap=True)
+    table.add_column("", width=BAR_WIDTH)
     for state in SHOWN:
-        table.add_column(state, justify="right", style=STYLES.get(state, ""), min_width=5)
+        table.add_column(state, justify="right", style=STYLES.get(state, ""), no_wrap=True)
     for queue, jobs in sorted(progress.states.items()):
         total, ended = sum(jobs.values()), jobs.get("succeeded", 0) + jobs.get("dead", 0)
-        bar = ProgressBar(total=max(total, 1), completed=ended, width=24)
-        table.add_row(queue, bar, *(f"{jobs[state]:,}" if jobs.get(state) else "·" for state in SHOWN))
+        bar = ProgressBar(
+            total=max(total, 1), completed=ended, width=BAR_WIDTH, complete_style="cyan", finished_style="green"
+        )
+        table.add_row(f"  {queue}", bar, *(f"{jobs[state]:,}" if jobs.get(state) else "·" for state in SHOWN))
     return table

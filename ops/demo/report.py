@@ -109,8 +109,8 @@ def show_totals(console: Console, outcome: Outcome) -> None:
     for value, words in (
         (len(outcome.succeeded), "[green]succeeded[/]"),
         (len(outcome.dead_letters), "[bold red]dead letters[/]"),
-        (outcome.attempts_ended("failed"), "attempts failed and were retried"),
-        (outcome.attempts_ended("crashed", "released"), "leases taken back from lost workers"),
+        (outcome.attempts_ended("failed"), "runs that failed and were retried"),
+        (outcome.attempts_ended("crashed", "released"), "runs taken back from lost workers"),
         (sum(result["lines"] for result in results), "lines"),
         (sum(result["functions"] for result in results), "functions"),
         (sum(result["size"] for result in results), "bytes"),
@@ -124,7 +124,7 @@ def show_queues(console: Console, web: Web, outcome: Outcome) -> None:
     """Print statistics from the queues' read model, over the minutes of this run."""
     minutes = int(outcome.span.total_seconds() // 60) + 2
     counts = _table("Queue", "enqueued", "succeeded", "failed", "retried", "dead", "crashed", "a second")
-    times = _table("Queue", *(f"wait {p}" for p in PERCENTILES), *(f"run {p}" for p in PERCENTILES))
+    times = _table("Queue", *(f"wait\n{p}" for p in PERCENTILES), *(f"run\n{p}" for p in PERCENTILES))
     for queue in sorted(QUEUES):
         stats = web.get(f"/queues/{queue}/stats", window=f"{minutes}m")
         names = ("enqueued", "succeeded", "failed", "retried", "dead_lettered", "crashed")
@@ -145,18 +145,19 @@ def show_dead_letters(console: Console, outcome: Outcome) -> None:
     letters = sorted(outcome.dead_letters, key=lambda letter: (letter["reason"], letter["metadata"]["file"]))
     section(console, f"Dead letters: {len(letters)} files that cannot be compiled")
     table = _table("File", "reason", "runs", "error", right=("runs",))
-    table.columns[-1].no_wrap, table.columns[-1].overflow = True, "ellipsis"
+    table.columns[0].no_wrap = table.columns[1].no_wrap = table.columns[-1].no_wrap = True
+    table.columns[-1].overflow, table.columns[-1].ratio, table.expand = "ellipsis", 1, True
     for letter in letters[:LONGEST_LIST]:
         table.add_row(
-            plain(letter["metadata"]["file"]),
+            plain(letter["metadata"]["file"].rpartition("/")[2]),
             f"[{REASONS[letter['reason']]}]{letter['reason'].replace('_', ' ')}[/]",
             str(letter["attempt"]),
             f"[dim]{plain(letter['error_message'])}[/]",
         )
     console.print(table)
     console.print(
-        "  [yellow]permanent[/]: the handler said that no retry can help. "
-        "[red]retries exhausted[/]: tried again, later each time.",
+        "\n  [yellow]permanent[/]: the handler said that no retry can help\n"
+        "  [red]retries exhausted[/]: tried again and again, later each time",
         highlight=False,
     )
     if len(letters) > LONGEST_LIST:
