@@ -28,9 +28,8 @@ def test_a_job_is_made_with_every_member_present(api):
     assert made.headers["Location"] == f"/api/v1/jobs/{job['id']}"
     assert made.headers["ETag"] == '"1"'
     assert "Idempotency-Replayed" not in made.headers
-    assert (job["state"], job["queue"], job["priority"], job["payload"], job["max_retries"], job["timeout_seconds"]) == (
-        "ready", "default", "medium", {}, 3, 300,
-    )  # fmt: skip
+    shown = ("state", "queue", "priority", "payload", "max_retries", "timeout_seconds")
+    assert [job[name] for name in shown] == ["ready", "default", "medium", {}, 3, 300]
     assert job["created_at"].endswith("Z")
     assert job["correlation_id"] == job["id"]
     assert job["retry"] == {"backoff": "exponential", "base_seconds": 10, "max_seconds": 3600, "jitter": "equal"}
