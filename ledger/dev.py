@@ -179,7 +179,7 @@ class Log:
     def show(self, panel: RenderableType) -> None:
         with self._lock:
             if not self.as_json:
-                self._console.print(panel)
+                self._console.print(panel, soft_wrap=False)
 
 
 def _run(crew: Crew, app: str, installation: Installation, address: tuple[str, int], log: Log) -> int:

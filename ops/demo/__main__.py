@@ -53,7 +53,8 @@ _PROGRESS = statement("ops.demo", "select_progress")
 def main(limit: int | None, workers: int | None, keep: bool) -> None:
     """Run one job for every file of Python's standard library and show what became of them."""
     console = data()
-    console.width = console.width if console.is_terminal else PLAIN_WIDTH
+    if not console.is_terminal:
+        console.width, console.soft_wrap = PLAIN_WIDTH, False
     with reported():
         try:
             demonstrate(console, input_.library_files(limit), workers or min(os.cpu_count() or 1, 4), keep=keep)
@@ -113,8 +114,8 @@ def _show_all(console: Console, files: Sequence[Path], installation: Installatio
 def _introduce(console: Console, files: Sequence[Path]) -> None:
     size = input_.total_size(files) / 1e6
     words = (
-        f"One job for each of the [bold]{len(files):,}[/] files of Python {platform.python_version()}'s standard library, "
-        f"{size:.1f} MB: parse it, compile it, report lines, functions, size and SHA-256. Some files are broken on "
+        f"One job for each of [bold]{len(files):,}[/] files of Python {platform.python_version()}'s standard library "
+        f"({size:.1f} MB): parse it, compile it, report lines, functions, size and SHA-256. Some files are broken on "
         "purpose, some need a second look. Kill a worker or empty Redis meanwhile: it heals."
     )
     console.print(
