@@ -6,17 +6,19 @@ when a command runs, so that help answers at once.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from ledger.cli_output import ExitCode, Failure, data, example, say, table
+from ledger.cli_output import ExitCode, Failure, data, emit, example, output_option, plain, say, table
 from ledger_projections.cli_doors import opened, stopped_by_signals
 from ledger_projections.cli_progress import progress
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from rich.console import RenderableType
     from rich.table import Table
 
     from ledger_projections.rebuild import Rebuilt
@@ -61,6 +63,39 @@ def rebuild_projections(names: tuple[str, ...], jobs: int) -> None:
         if not names or "dispatch" in names:
             request_refill(here.redis_url)
             say("dispatch: the projector compares Redis with the ready jobs and adds what is absent")
+
+
+@click.command(epilog=example("ledger verify", "ledger verify -o json"))
+@output_option
+def verify(output: str) -> None:
+    """Compare the read models and Redis with the log.
+
+    The log is checked against its own rules, then folded afresh and compared with
+    the read models and the dispatch streams, all while the system runs. Exit code 1
+    if anything differs.
+    """
+    from ledger_projections.verify import verify as check  # noqa: PLC0415
+
+    with opened("ledger-verify", size=2) as (here, database), progress("verify") as advance:
+        checks = check(database, here.redis_url, max_crashes=here.settings.job_max_crashes, on_progress=advance)
+    emit([asdict(each) for each in checks], output, _checks)
+    differing = sum(each.differing for each in checks)
+    if differing:
+        raise Failure(f"{differing:,} differences")
+    say("no differences", "green")
+
+
+def _checks(checks: list[dict[str, Any]]) -> RenderableType:
+    from rich.console import Group  # noqa: PLC0415
+
+    counts = table("Check", "Checked", "Differing", right=("Checked", "Differing"))
+    differences = table("Check", "Job", "Expected", "Found")
+    for each in checks:
+        style = "bold red" if each["differing"] else "green"
+        counts.add_row(each["name"], f"{each['checked']:,}", f"[{style}]{each['differing']:,}[/]")
+        for difference in each["differences"]:
+            differences.add_row(each["name"], *map(plain, difference.values()))
+    return Group(counts, "", differences) if differences.row_count else counts
 
 
 def _rebuilt(done: Sequence[Rebuilt]) -> Table:

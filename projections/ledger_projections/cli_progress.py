@@ -31,14 +31,14 @@ def progress(title: str) -> Generator[Advance]:
 
 def _lines(title: str) -> Advance:
     begun: tuple[float, int] | None = None
-    said = 0.0
+    said = (0.0, -1)
 
     def advance(done: int, total: int) -> None:
         nonlocal begun, said
         now = time.monotonic()
         begun = begun or (now, done)
-        if now - said >= LINE_EVERY or done == total:
-            said = now
+        if done != said[1] and (now - said[0] >= LINE_EVERY or done == total):
+            said = (now, done)
             say(f"{title}: {done:,} of {total:,}{_pace(now - begun[0], done - begun[1], total - done)}")
 
     return advance

@@ -7,19 +7,16 @@ Filtered lists are composed with SQLAlchemy Core; everything else is a statement
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import msgspec
 import orjson
-from psycopg.errors import UndefinedTable
 from psycopg.rows import dict_row
 from sqlalchemy import ARRAY, any_, func, literal, or_, select, tuple_
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 
-from ledger.errors import Unavailable
 from ledger.events import Priority
 from ledger.job import fold
 from ledger.postgres import grouped
@@ -28,6 +25,7 @@ from ledger_projections.builtin import PROJECTIONS
 from ledger_projections.filters import DeadLetterFilter, ExecutionFilter, JobFilter
 from ledger_projections.paging import Page, Place, check_limit, cut, decode_cursor
 from ledger_projections.percentiles import percentiles
+from ledger_projections.read_models import reading
 from ledger_projections.read_tables import ATTEMPTS, DEAD_LETTERS, JOBS
 from ledger_projections.views import (
     DeadLetter,
@@ -43,7 +41,7 @@ from ledger_projections.views import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from psycopg import Connection
@@ -91,13 +89,13 @@ class Queries:
         """Return a page of jobs by (created_at, id), each as its history is up to the version the list knows."""
         after = decode_cursor(cursor, filters)
         query = _ordered_jobs(filters, after).limit(check_limit(limit) + 1)
-        with self._connection() as connection:
+        with reading(self._database) as connection:
             rows, next_cursor = cut(_fetch(connection, query), limit, _job_place, filters)
             return Page(tuple(_folded(connection, rows, with_payload)), next_cursor)
 
     def job_ids(self, filters: JobFilter, limit: int) -> list[UUID]:
         """Return the ids of up to `limit` jobs that match, in the list's order: for bulk actions."""
-        with self._connection() as connection:
+        with reading(self._database) as connection:
             return [row["job_id"] for row in _fetch(connection, _ordered_jobs(filters, None).limit(limit))]
 
     def list_dead_letters(
@@ -106,13 +104,13 @@ class Queries:
         """Return a page of the jobs that are dead now, the latest death first."""
         after = decode_cursor(cursor, filters)
         query = _ordered_dead_letters(filters, after).limit(check_limit(limit) + 1).offset(offset)
-        with self._connection() as connection:
+        with reading(self._database) as connection:
             rows, next_cursor = cut(_fetch(connection, query), limit, _dead_letter_place, filters)
             return Page(tuple(_dead_letters(connection, rows)), next_cursor)
 
     def dead_letter_ids(self, filters: DeadLetterFilter, limit: int) -> list[UUID]:
         """Return the job ids of up to `limit` dead letters that match, the latest first: for bulk actions."""
-        with self._connection() as connection:
+        with reading(self._database) as connection:
             return [row["job_id"] for row in _fetch(connection, _ordered_dead_letters(filters, None).limit(limit))]
 
     def get_dead_letter(self, id_: str) -> DeadLetter | None:
@@ -131,24 +129,24 @@ class Queries:
         """Return a page of attempts, the latest started first."""
         after = decode_cursor(cursor, filters)
         query = _ordered_attempts(filters, after).limit(check_limit(limit) + 1).offset(offset)
-        with self._connection() as connection:
+        with reading(self._database) as connection:
             rows, next_cursor = cut(_fetch(connection, query), limit, _attempt_place, filters)
             return Page(tuple(_executions(connection, rows)), next_cursor)
 
     def queue_infos(self) -> list[QueueInfo]:
         """Return every queue that a job or a live worker has named, by name."""
-        with self._connection() as connection:
+        with reading(self._database) as connection:
             return [_queue_info(row) for row in self._queue_rows(connection, None)]
 
     def queue_info(self, name: str) -> QueueInfo:
         """Return one queue; one that nobody has used is empty."""
-        with self._connection() as connection:
+        with reading(self._database) as connection:
             return _queue_info(self._queue_rows(connection, name)[0])
 
     def queue_stats(self, name: str, window: timedelta = timedelta(hours=1)) -> QueueStats:
         """Return a queue and what went through it in the window that ends now."""
         parameters = {"queue": name, "window": window}
-        with self._connection() as connection:
+        with reading(self._database) as connection:
             now = self._queue_rows(connection, name)[0]
             (flow,) = _rows(connection, _QUEUE_WINDOW, parameters)
             buckets = _rows(connection, _QUEUE_HISTOGRAMS, parameters)
@@ -156,7 +154,7 @@ class Queries:
 
     def stats(self) -> Stats:
         """Return the whole system's counts."""
-        with self._connection() as connection:
+        with reading(self._database) as connection:
             (row,) = _rows(connection, _STATS, {})
         jobs = {name.removeprefix("jobs_"): row.pop(name) for name in list(row) if name.startswith("jobs_")}
         return Stats(
@@ -167,25 +165,17 @@ class Queries:
 
     def list_workers(self) -> list[Worker]:
         """Return the worker processes that have shown themselves within a day, by id."""
-        with self._connection() as connection:
+        with reading(self._database) as connection:
             return [Worker(**row) for row in _rows(connection, _WORKERS, {"silent_after": self._silent_after})]
 
     def list_projections(self) -> list[Projection]:
         """Return every projection with how far it has read, by name."""
-        with self._connection() as connection:
+        with reading(self._database) as connection:
             return [_projection(row) for row in _rows(connection, _LAG, {"names": list(PROJECTION_NAMES)})]
 
     def lag(self) -> dict[str, Lag]:
         """Return how far each projection is behind the log."""
         return {view.name: Lag(view.lag_seconds, view.lag_events) for view in self.list_projections()}
-
-    @contextmanager
-    def _connection(self) -> Generator[Connection[TupleRow]]:
-        try:
-            with self._database.connection() as connection:
-                yield connection
-        except UndefinedTable as error:
-            raise Unavailable("there are no read models yet; start `ledger projector`, which builds them") from error
 
     def _queue_rows(self, connection: Connection[TupleRow], name: str | None) -> list[DictRow]:
         return _rows(connection, _QUEUE_INFOS, {"queue": name, "silent_after": self._silent_after})

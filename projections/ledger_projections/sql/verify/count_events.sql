@@ -1,0 +1,2 @@
+-- How many events the log holds.
+select count(*) from ledger.events
