@@ -130,10 +130,10 @@ def orders(app: str, settings: Settings) -> list[Order]:
     """Return the service processes in the order they are started."""
     patience = settings.worker_shutdown_timeout.total_seconds() + processes.PATIENCE
     return [
-        Order("api", command("api")),
         Order("projector", command("projector")),
-        Order("scheduler", command("scheduler")),
+        Order("api", command("api")),
         Order("worker", command("worker", app), patience),
+        Order("scheduler", command("scheduler")),
     ]
 
 
@@ -184,11 +184,13 @@ class Log:
 
 def _run(crew: Crew, app: str, installation: Installation, address: tuple[str, int], log: Log) -> int:
     url = f"http://{address[0]}:{address[1]}"
-    for order in orders(app, installation.settings):
-        crew.start(order)
+    *first, scheduler = orders(app, installation.settings)
     log.say("starting the API, the projector, the scheduler and a worker")
+    for order in first:
+        crew.start(order)
     news = _await_ready(crew, url)
     if news is None:
+        crew.start(scheduler)  # not before the read models it looks at are there
         log.show(_panel(url, app, installation))
         log.say(f"ready at {url}")
         news = crew.news()
@@ -234,7 +236,7 @@ def _facts(url: str, app: str, installation: Installation) -> dict[str, str]:
             "": "",
             "Try it": 'ledger job enqueue example.hello --payload \'{"name": "you"}\'',
             "or": (
-                f"curl {url}/api/v1/jobs -H 'Content-Type: application/json' \\\n"
+                f"curl {url}/api/v1/jobs \\\n  -H 'Content-Type: application/json' \\\n"
                 '  -d \'{"type": "example.hello", "payload": {"name": "you"}}\''
             ),
             "Then": "ledger job list, and ledger job events [dim]ID[/]",

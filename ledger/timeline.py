@@ -42,7 +42,13 @@ def timeline(events: Sequence[Event], *, before: Event | None = None) -> Table:
 
     table = Table(box=None, show_header=before is None, header_style="dim", pad_edge=False, padding=(0, 2, 0, 0))
     day = f"{datetime.fromisoformat(events[0]['at']):%Y-%m-%d}" if events else "Time"
-    for name, options in ((day, {}), ("Since", {"justify": "right"}), ("Event", {}), ("Actor", {}), ("Added", {})):
+    for name, options in (
+        (day, {}),
+        ("Since", {"justify": "right", "min_width": 8}),
+        ("Event", {"min_width": 11}),
+        ("Actor", {}),
+        ("Added", {}),
+    ):
         table.add_column(name, **options)  # pyright: ignore[reportArgumentType]
     for event in events:
         table.add_row(*_row(event, before))
