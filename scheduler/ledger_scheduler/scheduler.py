@@ -1,0 +1,52 @@
+"""The scheduler: one loop for each thing that time brings about. Any number of schedulers may run at once."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from ledger.runtime.service import Loop, run_until_signalled
+from ledger.wake import Waker
+from ledger_scheduler.due import Due
+from ledger_scheduler.expiry import Expiry
+from ledger_scheduler.idempotency import IdempotencyKeys
+from ledger_scheduler.partitions import Partitions
+from ledger_scheduler.silent import Silent
+
+if TYPE_CHECKING:
+    import threading
+
+    from ledger.runtime.database import Database
+    from ledger.settings import Settings
+
+LOOPS = 5
+"""How many there are: each wants a connection at a time."""
+
+_MINUTE = timedelta(minutes=1)
+_HOUR = timedelta(hours=1)
+_SHORTEST = timedelta(milliseconds=20)
+
+
+class Scheduler:
+    """Everything that happens because time passed, on one database."""
+
+    def __init__(self, database: Database, redis_url: str, settings: Settings, stop: threading.Event) -> None:
+        poll = settings.scheduler_poll_interval
+        batch = settings.scheduler_batch_size
+        timeout = settings.scheduler_stale_job_timeout
+        waker = Waker(redis_url)
+        due = Due(database, waker, batch)
+        silent = Silent(database, waker, timeout=timeout, max_crashes=settings.job_max_crashes, batch_size=batch)
+        look = min(poll, timeout / 10)
+        self._stop = stop
+        self.loops = [
+            Loop(due, stop, shortest=min(_SHORTEST, poll), longest=poll, until_next=due.until_next),
+            Loop(Expiry(database, batch), stop, shortest=poll, longest=poll),
+            Loop(silent, stop, shortest=look, longest=look),
+            Loop(Partitions(database), stop, shortest=_HOUR, longest=_HOUR),
+            Loop(IdempotencyKeys(database, settings.job_idempotency_ttl), stop, shortest=_MINUTE, longest=_MINUTE),
+        ]
+
+    def run(self) -> None:
+        """Turn until `stop` is set, then let every turn end."""
+        run_until_signalled(self.loops, self._stop)

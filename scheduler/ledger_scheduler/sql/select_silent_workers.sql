@@ -1,0 +1,27 @@
+-- The workers that have leases, by the read model, and have not been heard of for too long.
+--
+--   timeout   how long a worker may be silent
+--
+-- Returns the worker, whether it has a row at all, and this database's time, which alone judges. One row without a
+-- worker says that nobody is silent. Hops from worker to worker over the partial index on (worker_id, job_id) of running
+-- jobs: the cost grows with their number, not with the number of leases.
+with recursive holders as (
+  (select j.worker_id from ledger_read.jobs j where j.state = 'running' order by j.worker_id limit 1)
+  union all
+  select n.worker_id
+  from holders h
+  cross join lateral (
+    select j.worker_id from ledger_read.jobs j
+    where j.state = 'running' and j.worker_id > h.worker_id
+    order by j.worker_id limit 1
+  ) as n
+),
+silent as (
+  select h.worker_id, w.id is not null as known
+  from holders h
+  left join ledger.workers w on w.id = h.worker_id
+  where w.id is null or w.heartbeat_at < clock_timestamp() - %(timeout)s::interval
+)
+select clock_timestamp() as now, s.worker_id, s.known
+from (select) as always
+left join silent s on true
