@@ -25,8 +25,8 @@ from ledger_projections.builtin import PROJECTIONS
 from ledger_projections.filters import DeadLetterFilter, ExecutionFilter, JobFilter
 from ledger_projections.paging import Page, Place, check_limit, cut, decode_cursor
 from ledger_projections.percentiles import percentiles
-from ledger_projections.read_models import reading
 from ledger_projections.read_tables import ATTEMPTS, DEAD_LETTERS, JOBS
+from ledger_projections.reading import reading
 from ledger_projections.views import (
     DeadLetter,
     DepthByPriority,

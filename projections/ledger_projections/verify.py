@@ -16,7 +16,7 @@ from ledger.runtime.statements import statement
 from ledger_projections import cursors, parked, shares
 from ledger_projections.fresh_fold import FreshFold
 from ledger_projections.projection import multirange
-from ledger_projections.read_models import reading
+from ledger_projections.reading import reading
 from ledger_projections.stream_check import check_streams
 
 if TYPE_CHECKING:
