@@ -89,19 +89,19 @@ def _serve(mission: Mission, news: SimpleQueue[str]) -> int:
     board = Board(mission.board)
     drained = (lambda: news.put("drained")) if mission.drain else None
     worker = Worker(ledger, identity, board, Meters(), settings, drained=drained)
-    with socket.socket(fileno=mission.line) as line, line.makefile("rb") as heard:
-        report = Report(ledger.database_url, ledger.redis_url, tuple(ledger.handlers))
-        line.sendall(msgspec.json.encode(report) + b"\n")
-        if not heard.readline():
-            return 1
-        threading.Thread(target=_listen, args=(heard, news), name="supervisor", daemon=True).start()
-        board.beat(0)
-        worker.start()
-        log.info("worker started", worker_id=identity.worker_id, types=sorted(ledger.handlers))
-        reason = news.get()
-        clean = worker.stop(mission.shutdown_seconds)
-        log.info("worker stopped", worker_id=identity.worker_id, reason=reason, clean=clean)
-        return 0
+    line = socket.socket(fileno=mission.line)  # closed by the end of the process: a thread reads from it until then
+    heard = line.makefile("rb")
+    line.sendall(msgspec.json.encode(Report(ledger.database_url, ledger.redis_url, tuple(ledger.handlers))) + b"\n")
+    if not heard.readline():
+        return 1
+    threading.Thread(target=_listen, args=(heard, news), name="supervisor", daemon=True).start()
+    board.beat(0)
+    worker.start()
+    log.info("worker started", worker_id=identity.worker_id, types=sorted(ledger.handlers))
+    reason = news.get()
+    clean = worker.stop(mission.shutdown_seconds)
+    log.info("worker stopped", worker_id=identity.worker_id, reason=reason, clean=clean)
+    return 0
 
 
 def _settings(settings: Settings, mission: Mission) -> Settings:

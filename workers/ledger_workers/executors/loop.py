@@ -18,12 +18,16 @@ if TYPE_CHECKING:
     from ledger_workers.leases import Run
 
 
+_TO_CANCEL = 1.0
+
+
 class LoopThread:
     """Runs awaitables for threads. Safe to share by them."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
 
     def run(self, awaitable: Awaitable[Any], run: Run) -> Any:
         """Return what the awaitable returns or raise what it raises; `run.stop` cancels it."""
@@ -44,15 +48,29 @@ class LoopThread:
             run.stop = None
 
     def close(self) -> None:
-        if self._loop is not None:
+        """Cancel what still runs, and end."""
+        if self._loop is not None and self._thread is not None:
             _call(self._loop, self._loop.stop)
+            self._thread.join(_TO_CANCEL)
 
     def _started(self) -> asyncio.AbstractEventLoop:
         with self._lock:
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
-                threading.Thread(target=self._loop.run_forever, name="async handlers", daemon=True).start()
+                self._thread = threading.Thread(target=_serve, args=(self._loop,), name="async handlers", daemon=True)
+                self._thread.start()
             return self._loop
+
+
+def _serve(loop: asyncio.AbstractEventLoop) -> None:
+    try:
+        loop.run_forever()
+        if left := asyncio.all_tasks(loop):
+            for task in left:
+                task.cancel()
+            loop.run_until_complete(asyncio.wait(left))
+    finally:
+        loop.close()
 
 
 async def _settle(awaitable: Awaitable[Any], result: Future[Any]) -> None:

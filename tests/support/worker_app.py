@@ -1,0 +1,70 @@
+"""An application whose handlers behave badly in every way a worker must survive."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from ledger import Job, Ledger
+
+ledger = Ledger()
+
+
+@ledger.job("add")
+def add(a: int, b: int) -> int:
+    return a + b
+
+
+@ledger.job("who")
+def who() -> int:
+    return os.getpid()
+
+
+@ledger.job("die")
+def die() -> None:
+    os._exit(3)
+
+
+@ledger.job("wait_for_file")
+def wait_for_file(job: Job, path: str) -> list[int]:
+    """Say in the file's name that it runs, and run until somebody writes `<path>.go`."""
+    with open(f"{path}.{job.attempt}.pid", "x") as file:  # noqa: PTH123
+        file.write(str(os.getpid()))
+    while not os.path.exists(f"{path}.go") and not job.wait(0.02):  # noqa: PTH110
+        pass
+    return [os.getpid(), job.token.lease_version]
+
+
+@ledger.job("hold_the_gil")
+def hold_the_gil(seconds: float) -> int:
+    """Run nothing but this for a while, as a long C call does."""
+    import ctypes  # noqa: PLC0415
+
+    ends_at = time.monotonic() + seconds
+    usleep = ctypes.PyDLL(None).usleep
+    while time.monotonic() < ends_at:
+        usleep(200_000)
+    return os.getpid()
+
+
+@ledger.job("in_process", executor="process")
+def in_process(job: Job) -> dict[str, object]:
+    return {"pid": os.getpid(), "attempt": job.attempt, "worker_id": job.worker_id}
+
+
+@ledger.job("process_hangs", executor="process", timeout=1, max_retries=0)
+def process_hangs(path: str) -> None:
+    with open(path, "w") as file:  # noqa: PTH123
+        file.write(str(os.getpid()))
+    while True:
+        pass
+
+
+@ledger.job("process_raises", executor="process", max_retries=0)
+def process_raises() -> None:
+    raise LookupError("not there")
+
+
+@ledger.job("process_dies", executor="process")
+def process_dies() -> None:
+    os._exit(9)

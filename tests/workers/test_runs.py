@@ -1,0 +1,248 @@
+"""What becomes of a run: by what its handler returns, raises, or does to the thread it is in."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ledger import Job, Permanent, Retry, Snooze
+from ledger.events import Kind
+from ledger.handlers import current_job
+from tests.support.working import ended, kinds, reached, send, until, working
+
+if TYPE_CHECKING:
+    from ledger import Ledger
+
+
+def test_a_result_is_recorded(ledger: Ledger) -> None:
+    @ledger.job("add")
+    def add(a: int, b: int) -> dict[str, int]:
+        return {"sum": a + b}
+
+    with working(ledger):
+        job_id = send(ledger, "add", {"a": 1, "b": 2})
+        job = ended(ledger, job_id)
+    assert (job.state, job.result, job.attempt) == ("succeeded", {"sum": 3}, 1)
+    assert kinds(ledger, job_id) == [Kind.ENQUEUED, Kind.LEASED, Kind.SUCCEEDED]
+    assert {entry.actor for entry in ledger.history(job_id)[1:]} == {"worker:w-1"}
+
+
+def test_a_failure_is_retried_with_its_traceback_on_record(ledger: Ledger) -> None:
+    @ledger.job("boom")
+    def boom() -> None:
+        raise ValueError("not today")
+
+    with working(ledger):
+        job = reached(ledger, send(ledger, "boom"), "retrying")
+    assert job.failure is not None
+    assert (job.failure.error_type, job.failure.error_message) == ("ValueError", "not today")
+    assert "in boom" in (job.failure.stack_trace or "")
+    assert "ledger_workers" not in (job.failure.stack_trace or "")
+    assert job.retry_count == 1
+
+
+@pytest.mark.parametrize(
+    "error", [SystemExit(3), KeyboardInterrupt(), RecursionError("deep"), MemoryError(), GeneratorExit()]
+)
+def test_what_would_end_a_process_fails_one_job_only(ledger: Ledger, error: BaseException) -> None:
+    @ledger.job("rude")
+    def rude() -> None:
+        raise error
+
+    @ledger.job("polite")
+    def polite() -> str:
+        return "still here"
+
+    with working(ledger):
+        rude_job = ended(ledger, send(ledger, "rude", max_retries=0))
+        assert ended(ledger, send(ledger, "polite")).result == "still here"
+    assert rude_job.failure is not None
+    assert rude_job.failure.error_type == type(error).__name__
+
+
+def test_the_wishes_of_a_handler_are_honoured(ledger: Ledger) -> None:
+    @ledger.job("later")
+    def later() -> None:
+        raise Retry("busy", after=timedelta(hours=2))
+
+    @ledger.job("never")
+    def never() -> None:
+        raise Permanent("no use")
+
+    @ledger.job("snooze")
+    def snooze() -> Snooze:
+        return Snooze(timedelta(hours=1))
+
+    @ledger.job("unkeepable")
+    def unkeepable() -> object:
+        return object()
+
+    with working(ledger):
+        ids = {type_: send(ledger, type_) for type_ in ("later", "never", "snooze", "unkeepable")}
+        retried = reached(ledger, ids["later"], "retrying")
+        assert (retried.delay_seconds, retried.retry_count) == (7200, 1)
+        assert reached(ledger, ids["never"], "dead").death.reason == "permanent"
+        assert reached(ledger, ids["snooze"], "scheduled").retry_count == 0
+        assert reached(ledger, ids["unkeepable"], "dead").failure.error_type == "Permanent"
+
+
+def test_a_payload_that_does_not_fit_is_dead_at_once(ledger: Ledger) -> None:
+    @ledger.job("add")
+    def add(a: int) -> int:
+        return a
+
+    with working(ledger):
+        assert ended(ledger, send(ledger, "add", {"a": "one"})).death.reason == "permanent"
+
+
+def test_async_handlers_share_one_loop_and_the_slots(ledger: Ledger) -> None:
+    meeting = threading.Barrier(2, timeout=30)
+    threads = set()
+
+    @ledger.job("meet")
+    async def meet(x: int) -> int:
+        threads.add(threading.get_ident())
+        await asyncio.to_thread(meeting.wait)
+        return x
+
+    with working(ledger):
+        first, second = send(ledger, "meet", {"x": 1}), send(ledger, "meet", {"x": 2})
+        assert (ended(ledger, first).result, ended(ledger, second).result) == (1, 2)
+    assert len(threads) == 1
+
+
+@pytest.mark.parametrize("error", [SystemExit(1), asyncio.CancelledError()])
+def test_an_async_handler_cannot_stop_the_loop(ledger: Ledger, error: BaseException) -> None:
+    @ledger.job("rude")
+    async def rude() -> None:
+        raise error
+
+    @ledger.job("polite")
+    async def polite() -> int:
+        return 1
+
+    with working(ledger):
+        assert ended(ledger, send(ledger, "rude", max_retries=0)).failure.error_type == type(error).__name__
+        assert ended(ledger, send(ledger, "polite")).result == 1
+
+
+def test_a_thread_over_its_time_fails_at_once_and_keeps_its_slot(ledger: Ledger) -> None:
+    stopped, let_go = threading.Event(), threading.Event()
+    ran = []
+
+    @ledger.job("stubborn")
+    def stubborn(job: Job) -> None:
+        job.wait(60)
+        stopped.set()
+        let_go.wait(60)
+
+    @ledger.job("next")
+    def next_() -> None:
+        ran.append(1)
+
+    with working(ledger, concurrency=1):
+        job = ended(ledger, send(ledger, "stubborn", timeout=0.2, max_retries=0))
+        assert job.failure.error_type == "JobTimeout"
+        assert "stubborn" in job.failure.stack_trace
+        assert stopped.wait(30)
+        after = send(ledger, "next")
+        assert not ran
+        assert ledger.get(after).state == "ready"
+        let_go.set()
+        assert ended(ledger, after).state == "succeeded"
+
+
+def test_an_async_handler_over_its_time_is_cancelled(ledger: Ledger) -> None:
+    cancelled = threading.Event()
+
+    @ledger.job("stubborn")
+    async def stubborn() -> None:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            cancelled.set()
+            raise
+
+    with working(ledger):
+        job = ended(ledger, send(ledger, "stubborn", timeout=0.2, max_retries=0))
+        assert job.failure.error_type == "JobTimeout"
+        assert cancelled.wait(30)
+
+
+def test_a_running_job_that_is_cancelled_is_told(ledger: Ledger) -> None:
+    began, told = threading.Event(), threading.Event()
+
+    @ledger.job("long")
+    def long(job: Job) -> str:
+        began.set()
+        if job.wait(60):
+            told.set()
+        return "too late"
+
+    with working(ledger):
+        job_id = send(ledger, "long")
+        assert began.wait(30)
+        ledger.cancel(job_id)
+        assert told.wait(30)
+    assert kinds(ledger, job_id) == [Kind.ENQUEUED, Kind.LEASED, Kind.CANCELLED]
+
+
+def test_what_a_handler_enqueues_names_its_cause(ledger: Ledger) -> None:
+    @ledger.job("parent")
+    def parent() -> str:
+        return str(ledger.enqueue("child"))
+
+    with working(ledger):
+        parent_id = send(ledger, "parent", correlation_id="order-7")
+        child_id = ended(ledger, parent_id).result
+    (made,) = ledger.history(child_id)
+    assert (made.actor, made.trace.correlation_id) == ("worker:w-1", "order-7")
+    assert made.trace.causation_id == f"{parent_id}:2"
+
+
+def test_middleware_is_composed_outermost_first_around_any_handler(ledger: Ledger) -> None:
+    steps = []
+
+    def layer(name):
+        def middleware(job, call_next):
+            steps.append(f"{name} before {job.type}")
+            result = call_next(job)
+            steps.append(f"{name} after")
+            return result + 1
+
+        return middleware
+
+    @ledger.job("count")
+    async def count() -> int:
+        assert current_job.get() is not None
+        return 1
+
+    ledger.use(layer("outer"), layer("inner"))
+    with working(ledger):
+        assert ended(ledger, send(ledger, "count")).result == 3
+    assert steps == ["outer before count", "inner before count", "inner after", "outer after"]
+
+
+def test_concurrency_is_never_exceeded(ledger: Ledger) -> None:
+    lock = threading.Lock()
+    now, most = [0], [0]
+
+    @ledger.job("busy")
+    def busy(job: Job) -> None:
+        with lock:
+            now[0] += 1
+            most[0] = max(most[0], now[0])
+        job.wait(0.002)
+        with lock:
+            now[0] -= 1
+
+    ids = [send(ledger, "busy") for _ in range(60)]
+    with working(ledger):
+        for job_id in ids:
+            assert ended(ledger, job_id).state == "succeeded"
+    assert 1 < most[0] <= ledger.settings.worker_concurrency
+    until(lambda: now[0] == 0)
