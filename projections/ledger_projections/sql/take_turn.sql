@@ -3,14 +3,16 @@
 -- No row when another session has the turn, or when there is no such cursor. The lock may be given after the snapshot
 -- was taken, so the cursor may be one that has moved since: moving it again then fails.
 -- A session that stops in the middle of its turn is ended by the server, so that another can take over. The commit waits
--- for no disk: what a turn writes can be made again from the log.
+-- for no disk: what a turn writes can be made again from the log. The log is read by index, whatever the planner last
+-- heard of the size of a partition.
 with turn as materialized (
   select
     pg_try_advisory_xact_lock(
       hashtextextended('ledger.projection ' || %(projection)s::text || ' ' || %(generation)s::text, 0)
     ) as held,
     set_config('idle_in_transaction_session_timeout', '30s', true) as limited,
-    set_config('synchronous_commit', 'off', true) as relaxed
+    set_config('synchronous_commit', 'off', true) as relaxed,
+    set_config('enable_seqscan', 'off', true) as indexed
 )
 select
   c.version, c.high, c.old_holes, c.old_horizon, c.young_holes, c.young_horizon, c.origin,
@@ -19,4 +21,4 @@ select
 from turn
 cross join pg_control_system() as s
 join ledger.cursors c on c.projection = %(projection)s and c.generation = %(generation)s
-where turn.held and turn.limited is not null and turn.relaxed is not null
+where turn.held and turn.limited is not null and turn.relaxed is not null and turn.indexed is not null
