@@ -25,7 +25,7 @@ from ledger.events import Enqueued, Entry, Trace
 from ledger.handlers import OPTIONS, Handler, Handlers, Middleware
 from ledger.job import JobState, fold
 from ledger.log import Append, Blocked, Recorded
-from ledger.opening import KEY_WAIT, actor_now, claim_key, opening, payload_bytes, spelled, taken
+from ledger.opening import KEY_WAIT, actor_now, claim_key, opened, opening, payload_bytes, spelled, taken
 from ledger.postgres import PostgresLog, append_on, histories_on
 from ledger.requests import Submission, submission
 from ledger.runtime.database import Database
@@ -55,7 +55,12 @@ class Made(msgspec.Struct, frozen=True):
     """A job that is on record; `replayed` if an earlier request with the same idempotency key had made it."""
 
     job_id: UUID
-    replayed: bool = False
+    job: JobState | None = None
+    """As it was made; None for a replay."""
+
+    @property
+    def replayed(self) -> bool:
+        return self.job is None
 
 
 class Ledger:
@@ -163,8 +168,8 @@ class Ledger:
         """Make the job of a request that was checked already; what `enqueue` and the API end in."""
         append = opening(wanted, actor_now(actor or self._actor), self.now(), traceparent)
         if connection is None and wanted.request.idempotency_key is None:
-            taken(self.log.append([append]))
-            made = Made(append.job_id)
+            (recorded,) = taken(self.log.append([append]))
+            made = Made(append.job_id, opened(append, recorded))
         else:
             with self._joined(connection) as transaction:
                 made = self._submit_on(transaction, wanted, append)
@@ -319,9 +324,9 @@ class Ledger:
     def _submit_on(self, connection: Connection[Any], wanted: Submission, append: Append) -> Made:
         earlier = claim_key(connection, wanted, append.job_id, self.settings.job_idempotency_ttl)
         if earlier is not None:
-            return Made(earlier, replayed=True)
-        taken(append_on(connection, [append]))
-        return Made(append.job_id)
+            return Made(earlier)
+        (recorded,) = taken(append_on(connection, [append]))
+        return Made(append.job_id, opened(append, recorded))
 
     def _after(self, job_id: UUID | str, version: int, connection: Any) -> JobState:
         job = fold(entry for entry in self.history(job_id, connection=connection) if entry.version <= version)

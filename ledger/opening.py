@@ -23,9 +23,10 @@ from ledger.errors import (
     JobExists,
     Unavailable,
 )
-from ledger.events import Trace
+from ledger.events import Entry, Trace
 from ledger.handlers import current_job
-from ledger.log import Append, Blocked, Conflict
+from ledger.job import open_job
+from ledger.log import Append, Blocked, Conflict, Recorded
 from ledger.runtime.statements import statement
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
     from psycopg import Connection
 
+    from ledger.job import JobState
     from ledger.log import Outcome
     from ledger.requests import Submission
 
@@ -64,6 +66,23 @@ def opening(wanted: Submission, actor: str, now: datetime, traceparent: str | No
     )
 
 
+def opened(append: Append, recorded: Recorded) -> JobState:
+    """Return the job that this append has put on record, without reading it again."""
+    return open_job(
+        Entry(
+            position=recorded.position,
+            at=recorded.at,
+            job_id=append.job_id,
+            version=recorded.version,
+            queue=append.queue,
+            priority=append.priority,
+            actor=append.actor,
+            event=append.events[0],
+            trace=append.trace,
+        )
+    )
+
+
 def claim_key(connection: Connection[Any], wanted: Submission, job_id: UUID, ttl: timedelta) -> UUID | None:
     """Take the request's idempotency key for this job, or return the job it stands for already.
 
@@ -86,13 +105,18 @@ def claim_key(connection: Connection[Any], wanted: Submission, job_id: UUID, ttl
     return row[0]
 
 
-def taken(outcomes: Iterable[Outcome]) -> None:
-    """Raise for the first job that could not be opened."""
+def taken(outcomes: Iterable[Outcome]) -> list[Recorded]:
+    """Return the outcomes when all jobs could be opened; raise for the first that could not."""
+    recorded: list[Recorded] = []
     for outcome in outcomes:
-        if isinstance(outcome, Conflict):
-            raise JobExists(outcome.job_id)
-        if isinstance(outcome, Blocked):
-            raise Unavailable(f"another transaction is making job {outcome.job_id}; try again later")
+        match outcome:
+            case Recorded():
+                recorded.append(outcome)
+            case Conflict():
+                raise JobExists(outcome.job_id)
+            case Blocked():
+                raise Unavailable(f"another transaction is making job {outcome.job_id}; try again later")
+    return recorded
 
 
 def spelled(options: Mapping[str, Any]) -> dict[str, Any]:

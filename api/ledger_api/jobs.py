@@ -66,7 +66,7 @@ class Jobs:
         made = self._ledger.submit(wanted, actor=ACTOR, traceparent=traceparent(req))
         if made.replayed:
             resp.set_header("Idempotency-Replayed", "true")
-        send_made(resp, self._ledger.get(made.job_id))
+        send_made(resp, made.job or self._ledger.get(made.job_id))
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         query = Parameters(req)

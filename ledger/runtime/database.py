@@ -69,8 +69,7 @@ class Database:
         with reachable(self.url):
             connection = self._take()
             try:
-                with connection:
-                    yield connection
+                yield connection
             finally:
                 if connection.broken:
                     self._pool.drain()  # what broke this one (a restart, mostly) broke the idle ones as well
