@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
@@ -17,15 +17,15 @@ from uuid import UUID
 
 import msgspec
 
-from ledger import commands, ids, requests
+from ledger import bulk, commands, ids, requests
 from ledger import settings as settings_
 from ledger.connections import caller_connection, joined
-from ledger.errors import Breach, InvalidRequest, JobNotFound, Unavailable, VersionConflict
+from ledger.errors import Breach, InvalidRequest, JobNotFound, LedgerError, Unavailable, VersionConflict
 from ledger.events import Enqueued, Entry, Trace
 from ledger.handlers import OPTIONS, Handler, Handlers, Middleware
 from ledger.job import JobState, fold
 from ledger.log import Append, Blocked, Recorded
-from ledger.opening import KEY_WAIT, actor_now, claim_key, opened, opening, payload_bytes, spelled, taken
+from ledger.opening import KEY_WAIT, Made, actor_now, claim_key, opened, opening, payload_bytes, spelled, taken
 from ledger.postgres import PostgresLog, append_on, histories_on
 from ledger.requests import Submission, submission
 from ledger.runtime.database import Database
@@ -49,18 +49,6 @@ CHUNK = 2000
 
 BLOCKED_WAIT = timedelta(seconds=5)
 """How long a verb waits for somebody's open transaction that is changing the same job."""
-
-
-class Made(msgspec.Struct, frozen=True):
-    """A job that is on record; `replayed` if an earlier request with the same idempotency key had made it."""
-
-    job_id: UUID
-    job: JobState | None = None
-    """As it was made; None for a replay."""
-
-    @property
-    def replayed(self) -> bool:
-        return self.job is None
 
 
 class Ledger:
@@ -173,6 +161,27 @@ class Ledger:
         else:
             with self._joined(connection) as transaction:
                 made = self._submit_on(transaction, wanted, append)
+        self.waker.wake()
+        return made
+
+    def submit_each(
+        self, wanted: Sequence[Submission], *, actor: str | None = None, traceparent: str | None = None
+    ) -> list[Made | LedgerError]:
+        """Make jobs independently of each other; where one cannot be made, its error stands in its place."""
+        who, now = actor_now(actor or self._actor), self.now()
+        appends = [opening(each, who, now, traceparent) for each in wanted]
+        made = bulk.make_each(self.database, wanted, appends, self.settings.job_idempotency_ttl)
+        self.waker.wake()
+        return made
+
+    def submit_all(
+        self, wanted: Sequence[Submission], *, actor: str | None = None, traceparent: str | None = None
+    ) -> list[Made]:
+        """Make jobs all or none; raise for the first that cannot be made."""
+        who, now = actor_now(actor or self._actor), self.now()
+        appends = [opening(each, who, now, traceparent) for each in wanted]
+        with self._joined(None) as transaction:
+            made = bulk.make_all(transaction, wanted, appends, self.settings.job_idempotency_ttl)
         self.waker.wake()
         return made
 

@@ -10,6 +10,7 @@ import socket
 from datetime import datetime, timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 import msgspec
 from psycopg.errors import LockNotAvailable
@@ -25,19 +26,30 @@ from ledger.errors import (
 )
 from ledger.events import Entry, Trace
 from ledger.handlers import current_job
-from ledger.job import open_job
+from ledger.job import JobState, open_job
 from ledger.log import Append, Blocked, Conflict, Recorded
 from ledger.runtime.statements import statement
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from uuid import UUID
 
     from psycopg import Connection
 
-    from ledger.job import JobState
     from ledger.log import Outcome
     from ledger.requests import Submission
+
+
+class Made(msgspec.Struct, frozen=True):
+    """A job that is on record; `replayed` if an earlier request with the same idempotency key had made it."""
+
+    job_id: UUID
+    job: JobState | None = None
+    """As it was made; None for a replay."""
+
+    @property
+    def replayed(self) -> bool:
+        return self.job is None
+
 
 KEY_WAIT = timedelta(seconds=5)
 """How long to wait for another request that is using the same idempotency key."""

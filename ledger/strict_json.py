@@ -53,7 +53,7 @@ class _PayloadHolder(msgspec.Struct):
 
 
 class _BulkHolder(msgspec.Struct):
-    jobs: list[_PayloadHolder]
+    jobs: list[msgspec.Raw]
 
 
 _PAYLOAD = msgspec.json.Decoder(_PayloadHolder)
@@ -66,8 +66,9 @@ def payload_bytes(text: bytes) -> bytes | None:
 
 
 def bulk_payload_bytes(text: bytes) -> list[bytes | None]:
-    """Return the payload of each object in `jobs`; for a text that `decode` has taken and whose jobs are objects."""
-    return [_bytes(holder) for holder in _PAYLOADS.decode(text).jobs]
+    """Return the payload of each member of `jobs`; for a text that `decode` has taken and whose `jobs` is a list."""
+    raws = (bytes(raw) for raw in _PAYLOADS.decode(text).jobs)
+    return [payload_bytes(raw) if raw.startswith(b"{") else None for raw in raws]
 
 
 def _bytes(holder: _PayloadHolder) -> bytes | None:

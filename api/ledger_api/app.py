@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import falcon
 from ledger_migrations.migrate import newest
 
-from ledger_api import dead_letters, health, history, jobs, problems, queues
+from ledger_api import bulk_enqueue, dead_letters, health, history, jobs, problems, queues
 from ledger_api.metrics import Metrics
 from ledger_api.middleware.access_log import AccessLog
 from ledger_api.middleware.browsers import BrowserGuard
@@ -54,6 +54,7 @@ def _probes(ledger: Ledger) -> dict[str, Any]:
 def _routes(ledger: Ledger, queries: Queries, lag: Lag) -> dict[str, Any]:
     return {
         "/jobs": jobs.Jobs(ledger, queries, lag),
+        "/jobs/bulk": bulk_enqueue.BulkEnqueue(ledger),
         "/jobs/{job_id}": jobs.Job(ledger),
         "/jobs/{job_id}/events": history.History(ledger),
         "/jobs/{job_id}/cancel": jobs.cancel(ledger),

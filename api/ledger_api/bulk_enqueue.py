@@ -1,0 +1,128 @@
+"""Many jobs in one request: each told apart by its number, or (`atomic`) all or none."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import falcon
+
+from ledger import strict_json
+from ledger.errors import Breach, InvalidRequest, LedgerError
+from ledger.job import fold
+from ledger.resources import dumps
+from ledger_api import bodies, problems
+from ledger_api.jobs import ACTOR, checked, idempotency_key, traceparent
+from ledger_api.parameters import Parameters
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from uuid import UUID
+
+    from ledger import Ledger
+    from ledger.opening import Made
+    from ledger.requests import Submission
+
+    Told = Callable[[LedgerError], tuple[int, dict[str, Any]]]
+
+BODY_LIMIT = 16 * 1024 * 1024
+LARGEST_BULK = 10_000
+_MEMBERS = frozenset({"jobs", "atomic"})
+
+
+class BulkEnqueue:
+    """`/jobs/bulk`."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
+        body = bodies.read(req, BODY_LIMIT)
+        Parameters(req).end()
+        key = idempotency_key(req)
+        members = strict_json.decode(body)
+        _check(members)
+        wanted = self._checked(members["jobs"], strict_json.bulk_payload_bytes(body), key)
+        if members.get("atomic", False):
+            made: Sequence[Made | LedgerError] = self._make_all(wanted, traceparent(req))
+        else:
+            made = self._make_each(wanted, traceparent(req))
+        answer = self._results(made, lambda error: _told(req, error))
+        resp.status = falcon.HTTP_207 if answer["refused"] else falcon.HTTP_201
+        resp.data = dumps(answer)
+
+    def _checked(
+        self, jobs: list[Any], payloads: list[bytes | None], key: str | None
+    ) -> list[Submission | InvalidRequest]:
+        """Check each job; the breaches of one are told by their place in the whole body."""
+        found: list[Submission | InvalidRequest] = []
+        for index, (job, payload) in enumerate(zip(jobs, payloads, strict=True)):
+            try:
+                found.append(self._check_one(job, payload, None if key is None else f"{key}:{index}"))
+            except InvalidRequest as error:
+                placed = [Breach(f"/jobs/{index}{b.pointer}", b.detail, b.too_large) for b in error.breaches]
+                found.append(InvalidRequest(placed))
+        return found
+
+    def _check_one(self, job: Any, payload: bytes | None, key: str | None) -> Submission:
+        if not isinstance(job, dict):
+            raise InvalidRequest([Breach("", "must be an object")])
+        return checked(self._ledger, job, payload, None if "idempotency_key" in job else key)
+
+    def _make_all(self, wanted: list[Submission | InvalidRequest], trace: str | None) -> list[Made]:
+        breaches = [breach for each in wanted if isinstance(each, InvalidRequest) for breach in each.breaches]
+        if breaches:
+            raise InvalidRequest(breaches)
+        submissions = [each for each in wanted if not isinstance(each, InvalidRequest)]
+        return self._ledger.submit_all(submissions, actor=ACTOR, traceparent=trace)
+
+    def _make_each(self, wanted: list[Submission | InvalidRequest], trace: str | None) -> list[Made | LedgerError]:
+        submissions = [each for each in wanted if not isinstance(each, InvalidRequest)]
+        made = iter(self._ledger.submit_each(submissions, actor=ACTOR, traceparent=trace))
+        return [each if isinstance(each, InvalidRequest) else next(made) for each in wanted]
+
+    def _results(self, made: Sequence[Made | LedgerError], told: Told) -> dict[str, Any]:
+        replayed = [each.job_id for each in made if not isinstance(each, LedgerError) and each.replayed]
+        versions = self._versions(replayed)
+        results = [_result(index, each, versions, told) for index, each in enumerate(made)]
+        refused = sum(each["problem"] is not None for each in results)
+        return {
+            "created": len(made) - len(replayed) - refused,
+            "replayed": len(replayed),
+            "refused": refused,
+            "results": results,
+        }
+
+    def _versions(self, job_ids: list[UUID]) -> dict[UUID, int]:
+        """Return the present versions of jobs that earlier requests had made."""
+        histories = self._ledger.log.histories(job_ids) if job_ids else {}
+        return {job_id: job.version for job_id, history in histories.items() if (job := fold(history))}
+
+
+def _check(members: dict[str, Any]) -> None:
+    breaches = [bodies.unknown_member(name) for name in members if name not in _MEMBERS]
+    jobs = members.get("jobs")
+    if not isinstance(jobs, list) or not 1 <= len(jobs) <= LARGEST_BULK:
+        breaches.append(Breach("/jobs", f"must be a list of 1 to {LARGEST_BULK} requests to enqueue"))
+    if not isinstance(members.get("atomic", False), bool):
+        breaches.append(Breach("/atomic", "must be true or false"))
+    if breaches:
+        raise InvalidRequest(breaches)
+
+
+def _result(index: int, made: Made | LedgerError, versions: dict[UUID, int], told: Told) -> dict[str, Any]:
+    if isinstance(made, LedgerError):
+        status, problem = told(made)
+        return {"index": index, "status": status, "id": None, "version": None, "replayed": False, "problem": problem}
+    return {
+        "index": index,
+        "status": 201,
+        "id": str(made.job_id),
+        "version": versions.get(made.job_id, 1),
+        "replayed": made.replayed,
+        "problem": None,
+    }
+
+
+def _told(req: falcon.Request, error: LedgerError) -> tuple[int, dict[str, Any]]:
+    problem = problems.of_error(error)
+    return problem.status, problem.resource(req.path, req.context.request_id)

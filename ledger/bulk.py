@@ -1,0 +1,113 @@
+"""Many jobs at a time: each for itself, or all or none.
+
+Jobs without an idempotency key go into the log by the thousand, each refused or taken by itself. Those with a key are
+taken together with their keys in one transaction; where that cannot be had (a key is in use, an id is taken) they are
+made one by one, so that one job's trouble is not the others'.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ledger.connections import joined
+from ledger.errors import JobExists, LedgerError, Unavailable
+from ledger.log import Blocked, Conflict, Recorded
+from ledger.opening import KEY_WAIT, Made, claim_key, opened, taken
+from ledger.postgres import LOCK_TIMEOUT, append_on
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from datetime import timedelta
+
+    from psycopg import Connection
+
+    from ledger.log import Append, Outcome
+    from ledger.requests import Submission
+    from ledger.runtime.database import Database
+
+    Wish = tuple[Submission, Append]
+    Answer = Made | LedgerError
+
+CHUNK = 2000
+"""Jobs a statement."""
+
+
+def make_each(
+    database: Database, wanted: Sequence[Submission], appends: Sequence[Append], ttl: timedelta
+) -> list[Answer]:
+    """Make each job by itself, and answer in the same order with what was made or why not."""
+    answers: dict[int, Answer] = {}
+    plain: list[int] = []
+    keyed: list[int] = []
+    ids: set[object] = set()
+    for index, (submission, append) in enumerate(zip(wanted, appends, strict=True)):
+        if append.job_id in ids:
+            answers[index] = JobExists(append.job_id)
+        else:
+            (keyed if submission.request.idempotency_key else plain).append(index)
+        ids.add(append.job_id)
+    for chunk in _chunks(plain):
+        with database.connection() as connection:
+            outcomes = append_on(connection, [appends[index] for index in chunk], LOCK_TIMEOUT)
+        answers |= {index: _answer(appends[index], outcome) for index, outcome in zip(chunk, outcomes, strict=True)}
+    # In the order of keys: two requests that share some never wait for each other.
+    for chunk in _chunks(sorted(keyed, key=lambda index: wanted[index].request.idempotency_key or "")):
+        wishes = [(wanted[index], appends[index]) for index in chunk]
+        answers |= zip(chunk, _make_keyed(database, wishes, ttl), strict=True)
+    return [answers[index] for index in range(len(wanted))]
+
+
+def make_all(
+    connection: Connection[Any], wanted: Sequence[Submission], appends: Sequence[Append], ttl: timedelta
+) -> list[Made]:
+    """Make all jobs in this transaction; raise for the first that cannot be made."""
+    made: dict[int, Made] = {}
+    for index in sorted(range(len(wanted)), key=lambda index: wanted[index].request.idempotency_key or ""):
+        earlier = claim_key(connection, wanted[index], appends[index].job_id, ttl)
+        if earlier is not None:
+            made[index] = Made(earlier)
+    fresh = [index for index in range(len(wanted)) if index not in made]
+    _refuse_twins([appends[index] for index in fresh])
+    for chunk in _chunks(fresh):
+        recorded = taken(append_on(connection, [appends[index] for index in chunk]))
+        made |= {index: _made(appends[index], each) for index, each in zip(chunk, recorded, strict=True)}
+    return [made[index] for index in range(len(wanted))]
+
+
+def _make_keyed(database: Database, wishes: Sequence[Wish], ttl: timedelta) -> list[Answer]:
+    try:
+        with joined(database, None, KEY_WAIT) as connection:
+            return list(make_all(connection, [wish[0] for wish in wishes], [wish[1] for wish in wishes], ttl))
+    except Unavailable:
+        raise
+    except LedgerError as error:
+        if len(wishes) == 1:
+            return [error]
+    return [answer for wish in wishes for answer in _make_keyed(database, [wish], ttl)]
+
+
+def _answer(append: Append, outcome: Outcome) -> Answer:
+    match outcome:
+        case Recorded():
+            return _made(append, outcome)
+        case Conflict():
+            return JobExists(append.job_id)
+        case Blocked():
+            return Unavailable(f"another transaction is making job {append.job_id}; try again later")
+
+
+def _made(append: Append, recorded: Recorded) -> Made:
+    return Made(append.job_id, opened(append, recorded))
+
+
+def _refuse_twins(appends: Sequence[Append]) -> None:
+    seen: set[object] = set()
+    for append in appends:
+        if append.job_id in seen:
+            raise JobExists(append.job_id)
+        seen.add(append.job_id)
+
+
+def _chunks(indexes: Sequence[int]) -> Iterator[Sequence[int]]:
+    for start in range(0, len(indexes), CHUNK):
+        yield indexes[start : start + CHUNK]
