@@ -15,6 +15,7 @@ import threading
 import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
@@ -77,10 +78,14 @@ class Child:
     def pid(self) -> int:
         return self.process.pid
 
-    def signal_group(self, number: signal.Signals) -> None:
-        """Signal the child and whatever it started; does nothing once all of them are gone."""
+    def kill(self) -> None:
+        """Kill the child and all it has started, also what leads a group of its own."""
+        family = _descendants(self.pid)
         with suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.process.pid, number)
+            os.killpg(self.pid, signal.SIGKILL)
+        for pid in family:
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
 
 
 class Crew:
@@ -150,7 +155,7 @@ class Crew:
         for child in leaving:
             if not child.ended.wait(max(0.0, begun + child.order.patience - time.monotonic())):
                 self._hear(child.order.name, f"did not leave in {child.order.patience:g} s and is killed")
-            child.signal_group(signal.SIGKILL)
+            child.kill()
             child.ended.wait(PATIENCE)
             del self._children[child.order.name]
 
@@ -158,7 +163,7 @@ class Crew:
         """Kill all children now, with what they started."""
         self.killed = True
         for child in tuple(self._children.values()):
-            child.signal_group(signal.SIGKILL)
+            child.kill()
 
     def _keep(self, child: Child) -> None:
         listener = threading.Thread(target=self._listen, args=(child,), daemon=True)
@@ -175,3 +180,16 @@ class Crew:
             for line in lines:
                 with self._lock:
                     self._hear(child.order.name, line.rstrip("\n"))
+
+
+def _descendants(pid: int) -> list[int]:
+    """Return the processes that this one started, and those they did."""
+    children: dict[int, list[int]] = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError, IndexError, ValueError):  # it has just ended
+            parent = int(path.read_text().rpartition(")")[2].split()[1])
+            children.setdefault(parent, []).append(int(path.parent.name))
+    found = list(children.get(pid, ()))
+    for each in found:  # grows as it goes: children before grandchildren
+        found += children.get(each, ())
+    return found

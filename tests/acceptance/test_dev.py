@@ -85,4 +85,4 @@ def test_the_second_ctrl_c_does_not_wait_for_running_jobs(dev: Terminal):
     begun = time.monotonic()
     assert dev.wait() == 130
     assert time.monotonic() - begun < 20
-    assert gone(family)
+    assert gone(family), [process.cmdline() for process in family if process.is_running()]

@@ -97,6 +97,13 @@ def test_what_a_child_started_goes_with_it(crew: Crew, heard):
     assert psutil.wait_procs([grandchild], timeout=10)[0]
 
 
+def test_who_leads_a_group_of_its_own_is_killed_too(crew: Crew, heard):
+    crew.start(order(PARENT.replace("wait()'])", "wait()'], start_new_session=True)")))
+    grandchild = psutil.Process(int(heard.first()))
+    crew.kill()
+    assert psutil.wait_procs([grandchild], timeout=10)[0]
+
+
 def test_signals_are_news_and_the_second_one_kills(crew: Crew, heard):
     pid = crew.start(order(STUBBORN)).pid
     assert heard.first() == "up"
