@@ -109,6 +109,27 @@ def reached(ledger: Ledger, job_id: UUID, *states: str, seconds: float = PATIENC
     return ledger.get(job_id)
 
 
+class Pump:
+    """Dispatches jobs each time they become ready, as the dispatcher would."""
+
+    def __init__(self, ledger: Ledger, *job_ids: UUID) -> None:
+        self._ledger = ledger
+        self._sent = dict.fromkeys(job_ids, 0)
+
+    def until(self, *states: str, seconds: float = PATIENCE) -> list[JobState]:
+        """Dispatch until all the jobs are in one of these states, and return them."""
+        until(lambda: {job.state for job in self._turn()} <= set(states), seconds)
+        return self._turn()
+
+    def _turn(self) -> list[JobState]:
+        jobs = [self._ledger.get(job_id) for job_id in self._sent]
+        for job in jobs:
+            if job.state == "ready" and self._sent[job.id] < job.version:
+                self._sent[job.id] = job.version
+                dispatch(self._ledger, job.id)
+        return jobs
+
+
 def kinds(ledger: Ledger, job_id: UUID) -> list[Kind]:
     return [entry.kind for entry in ledger.history(job_id)]
 
@@ -116,11 +137,11 @@ def kinds(ledger: Ledger, job_id: UUID) -> list[Kind]:
 class WorkerCommand:
     """`ledger worker` of `tests.support.worker_app`, as a process of its own."""
 
-    def __init__(self, ledger: Ledger, *options: str, **environment: str) -> None:
+    def __init__(self, ledger: Ledger, *options: str, app: str = APP, **environment: str) -> None:
         settings = {"WORKER_QUEUES": "default", "WORKER_POLL_INTERVAL": "200ms", "LOG_LEVEL": "debug", **environment}
         servers = {"DATABASE_URL": ledger.database_url, "REDIS_URL": ledger.redis_url}
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "ledger", "worker", APP, *options],
+            [sys.executable, "-m", "ledger", "worker", app, *options],
             cwd=ROOT,
             env={**os.environ, **servers, **settings},
             stderr=subprocess.PIPE,
@@ -148,9 +169,9 @@ class WorkerCommand:
 
 
 @contextmanager
-def worker_command(ledger: Ledger, *options: str, **environment: str) -> Iterator[WorkerCommand]:
+def worker_command(ledger: Ledger, *options: str, app: str = APP, **environment: str) -> Iterator[WorkerCommand]:
     """A running `ledger worker`, killed at the end with its children if it is still there."""
-    command = WorkerCommand(ledger, *options, **environment)
+    command = WorkerCommand(ledger, *options, app=app, **environment)
     try:
         yield command
     finally:

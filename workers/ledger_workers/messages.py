@@ -21,7 +21,7 @@ from redis.exceptions import ResponseError
 
 from ledger import keys, message
 from ledger.message import Message
-from ledger.runtime import redis
+from ledger.runtime import failpoints, redis
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -157,6 +157,7 @@ class Messages:
         block = int(self._block.total_seconds() * 1000)
         with redis.reachable(self._reader):
             self._hand_in()
+            failpoints.hit("before_block")
             self._left.clear()
             try:
                 reply: Any = self._reader.xreadgroup(
