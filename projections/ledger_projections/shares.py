@@ -2,14 +2,16 @@
 
 The plan fixes a set of events for ever: the positions up to the high mark that were visible in one snapshot, the holes
 left out. What shows up later in a hole is read by the next generation's cursor, like everything after the high mark. So
-the set can be folded partition by partition, each a share with a position of its own that moves in the transaction that
-folds, and it makes no difference who does it, when, or how often it was interrupted.
+the set can be folded partition by partition, and it makes no difference who does it, when, or how often it was
+interrupted: each partition is a share, and what is left of it moves in the transaction that folds.
+
+A share is folded job by job, whole lives, so most rows of a read model are written once, and in the order of its key.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from ledger.cursor import Cursor, Holes
@@ -20,10 +22,10 @@ from ledger_projections.projection import SCHEMAS, Batch, multirange
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from ledger.cursor import Range
     from ledger_projections.projection import AnyConnection, Generation, Projection
 
 BATCH_SIZE = 10_000
+"""Events a transaction, more or less: no life is cut in two."""
 
 _EVERYTHING = 1 << 62
 
@@ -85,21 +87,21 @@ def progress(connection: AnyConnection, projections: Sequence[Projection]) -> Pr
 
 
 def fold_next(connection: AnyConnection, projections: Mapping[str, Projection], batch_size: int) -> int | None:
-    """Fold a batch of any share in this transaction; return how many events, or None when no share is free."""
+    """Fold the next jobs of any share in this transaction; return how many events, or None when no share is free."""
     share = connection.execute(_CLAIM, {"projections": list(projections)}).fetchone()
     if share is None:
         return None
-    name, partition, born_from, born_to, position, high, holes = share
-    bounds = {"born_from": born_from, "born_to": born_to, "position": position, "high": high}
-    window = connection.execute(_READ, {**bounds, "holes": holes, "limit": batch_size}).fetchone()
-    assert window is not None
-    count, last = window
-    done = count < batch_size
-    batch = _batch(bounds, high if done else last, cursors.ranges(holes))
-    if count:
+    name, partition, born_from, born_to, high, holes = share
+    window = {"born_from": born_from, "born_to": born_to, "high": high, "holes": holes, "limit": batch_size}
+    found = connection.execute(_READ, window, prepare=False).fetchone()
+    assert found is not None
+    last, count, done = found
+    if last is not None:
+        batch = Batch(0, high, holes=cursors.ranges(holes), born_from=born_from, born_to=last)
         _apply(connection, projections[name], batch)
-    parameters: dict[str, Any] = {"position": batch.high, "count": count, "done": done}
-    connection.execute(_MOVE, {"projection": name, "partition": partition, **parameters})
+        born_from = UUID(int=last.int + 1)
+    moved = {"projection": name, "partition": partition, "born_from": born_from, "count": count, "done": done}
+    connection.execute(_MOVE, moved)
     return count
 
 
@@ -125,12 +127,6 @@ def _begun(connection: AnyConnection, projection: Projection) -> bool:
     standing = connection.execute(_STANDING, names).fetchone()
     planned = connection.execute(_COUNT, {"projections": [projection.name]}).fetchone()
     return standing == (True, projection.version) and planned is not None and planned[0] > 0
-
-
-def _batch(bounds: Mapping[str, Any], high: int, holes: tuple[Range, ...]) -> Batch:
-    # The upper bound of a partition is not in it, that of a batch is.
-    below = UUID(int=bounds["born_to"].int - 1)
-    return Batch(bounds["position"], high, holes=holes, born_from=bounds["born_from"], born_to=below)
 
 
 def _apply(connection: AnyConnection, projection: Projection, batch: Batch) -> None:

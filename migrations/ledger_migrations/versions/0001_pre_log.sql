@@ -128,9 +128,8 @@ create table ledger.cursors (
 create table ledger.rebuild_shares (
   projection text not null,
   partition text not null,
-  born_from uuid not null,
+  born_from uuid not null,                         -- of the jobs that are left; rises as they are folded
   born_to uuid not null,
-  position bigint not null default 0,              -- folded up to here
   total bigint not null,                           -- events to fold, for the progress bar
   folded bigint not null default 0,
   done boolean not null default false,
