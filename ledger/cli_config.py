@@ -75,10 +75,10 @@ def show(output: str) -> None:
 @click.command(epilog=example("ledger check", "ledger check myapp.jobs:ledger"))
 @click.argument("app", required=False)
 def check(app: str | None) -> None:
-    """Check settings and imports without any server; for deploys.
+    """Check settings and imports without any server.
 
-    With APP, as module:name, the application is imported too and its types are
-    listed.
+    For deploys. With APP, as module:name, the application is imported too and its
+    types are listed.
     """
     settings_.load()
     data().print("settings  ok", highlight=False)

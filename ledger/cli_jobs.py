@@ -123,7 +123,7 @@ def at(job_id: str, version: int | None, time_: str | None, output: str) -> None
     emit(_folded(history), output, describe)
 
 
-@job.command(epilog=example(f"ledger job cancel {JOB_ID} --reason 'sent by hand'"))
+@job.command(epilog=example(f"ledger job cancel {JOB_ID} --reason 'by hand'"))
 @click.argument("job_id")
 @click.option("--reason", help="Why; kept in the event.")
 @output_option
