@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Any
 import falcon
 from ledger_migrations.migrate import newest
 
-from ledger_api import bulk_enqueue, dead_letters, health, history, jobs, problems, queues
+from ledger_api import (
+    bulk_enqueue,
+    dead_letters,
+    executions,
+    health,
+    history,
+    jobs,
+    operations,
+    problems,
+    queues,
+)
 from ledger_api.metrics import Metrics
 from ledger_api.middleware.access_log import AccessLog
 from ledger_api.middleware.browsers import BrowserGuard
@@ -66,6 +76,11 @@ def _routes(ledger: Ledger, queries: Queries, lag: Lag) -> dict[str, Any]:
         "/dlq": dead_letters.DeadLetters(queries, lag),
         "/dlq/{id_}": dead_letters.DeadLetter(ledger, queries, lag),
         "/dlq/{id_}/retry": dead_letters.Retry(ledger),
+        "/executions": executions.Executions(queries, lag),
+        "/executions/{job_id}": executions.JobExecutions(ledger, queries, lag),
+        "/stats": operations.Stats(queries, lag),
+        "/workers": operations.Workers(queries),
+        "/projections": operations.Projections(queries),
     }
 
 
