@@ -89,7 +89,7 @@ class Batch:
 def fold(connection: AnyConnection, projection: Projection, batch: Batch) -> None:
     """Fold the batch into the tables of the schema that was entered; any error is the caller's."""
     for statement in projection.folds:
-        # Planned for each batch: a plan for batches of any size would be one for big ones.
+        # Planned for each batch: without its bounds, a range of births looks as narrow as a range of positions.
         connection.execute(statement, batch.parameters(), prepare=False)
 
 

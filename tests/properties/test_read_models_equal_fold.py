@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 
     from ledger.events import Entry
 
-_which = st.integers(0, 7)
 pytestmark = pytest.mark.heavy
 
+_which = st.integers(0, 7)
 _choices = st.lists(st.integers(0, 59), min_size=1, max_size=12)
 
 _openings = st.tuples(
@@ -160,6 +160,16 @@ def test_at_every_cursor_the_rows_are_those_of_the_events_read(begin, program, l
             pass
         assert read_cursor(run.connection, "jobs").high == last_position(run.connection)
         assert run.connection.execute("select count(*) from ledger.parked").fetchone() == (0,)
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(opening=_openings, choices=st.lists(st.integers(0, 59), min_size=8, max_size=20), pace=steps_of_time)
+def test_the_rows_are_right_after_each_single_event(begin, opening, choices, pace):
+    with begin() as run:
+        run.open(opening)
+        run.live(0, choices, pace)
+        while run.turn(1):
+            pass
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
