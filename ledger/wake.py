@@ -12,6 +12,8 @@ import threading
 from ledger import keys
 from ledger.runtime import redis
 
+_PAUSE = 0.005
+"""Between two calls: the first is made at once, and who commits a thousand times a second needs no thousand calls."""
 _PAUSE_WHEN_DOWN = 1.0
 
 
@@ -46,5 +48,6 @@ class Waker:
             wanted.clear()
             try:
                 client.publish(keys.WAKE, b"")
+                never.wait(_PAUSE)
             except redis.TRANSIENT:
                 never.wait(_PAUSE_WHEN_DOWN)
