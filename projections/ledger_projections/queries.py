@@ -14,7 +14,7 @@ from uuid import UUID
 import msgspec
 import orjson
 from psycopg.rows import dict_row
-from sqlalchemy import ARRAY, any_, func, literal, or_, select, tuple_
+from sqlalchemy import ARRAY, any_, func, literal, literal_column, or_, select, tuple_
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 
 from ledger.events import Priority
@@ -189,7 +189,7 @@ def _ordered_jobs(filters: JobFilter, after: Place | None) -> Select[Any]:
         *_among(JOBS.c.type, filters.types),
         *_among(JOBS.c.queue, filters.queues),
         *_among(JOBS.c.priority, filters.priorities),
-        *_equal(JOBS.c.worker_id, filters.worker_id),
+        *_run_by(filters.worker_id),
         *_equal(JOBS.c.correlation_id, filters.correlation_id),
         *_equal(JOBS.c.schedule_id, filters.schedule_id),
         *_within(JOBS.c.created_at, filters.created_after, filters.created_before),
@@ -247,6 +247,11 @@ def _among(column: Column[Any], values: Sequence[Any]) -> Iterable[ColumnElement
 
 def _equal(column: Column[Any], value: object) -> Iterable[ColumnElement[bool]]:
     return () if value is None else (column == value,)
+
+
+def _run_by(worker_id: str | None) -> Iterable[ColumnElement[bool]]:
+    # Only a running job has a worker, and only running ones are in the index by worker.
+    return () if worker_id is None else (JOBS.c.worker_id == worker_id, JOBS.c.state == literal_column("'running'"))
 
 
 def _within(column: Column[Any], after: datetime | None, before: datetime | None) -> Iterable[ColumnElement[bool]]:
