@@ -6,6 +6,7 @@ import threading
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
+from urllib.parse import urlsplit
 
 import psycopg
 import pytest
@@ -14,10 +15,12 @@ from ledger_projections.builtin import PROJECTIONS
 from ledger_projections.engine import Engine
 from ledger_projections.jobs import JOBS
 from ledger_projections.rebuild import rebuild
+from ledger_projections.verify import verify
 
 from ledger import ids
 from ledger.events import Enqueued, Priority, Request
 from ledger.log import Append
+from ledger.postgres import append_on
 from ledger.runtime.database import Database
 from tests.support.lives import Lives, fold_all
 
@@ -54,6 +57,22 @@ def population(database, lives):
         for job_id in made:
             lives.step(job_id)
     return made
+
+
+@pytest.fixture
+def application(database):
+    """A role with what Ledger's processes need, and no more."""
+    role = f"app_{urlsplit(database).path.strip('/')}"
+    execute(database, f'create role "{role}" login')
+    execute(database, "select ledger.grant_application(%s)", role)
+    yield role
+    execute(database, f'drop owned by "{role}"')
+    execute(database, f'drop role "{role}"')
+
+
+def with_user(url: str, role: str) -> str:
+    parts = urlsplit(url)
+    return parts._replace(netloc=f"{role}@{parts.netloc.rpartition('@')[2]}").geturl()
 
 
 def rows(database: str, schema: str = "ledger_read") -> dict[str, list]:
@@ -198,8 +217,6 @@ def test_what_commits_late_is_in_the_rebuilt_read_model(database, pool, lives, p
     first = Append(
         job_id=job_id, events=(Enqueued(request=Request(type="late")),), queue="q", priority=Priority.LOW, actor="test"
     )
-    from ledger.postgres import append_on  # noqa: PLC0415
-
     with psycopg.connect(database) as open_:
         append_on(open_, [first])
         lives.enqueue()
@@ -289,3 +306,12 @@ def test_the_swap_does_not_queue_behind_a_long_reader(database, pool, population
         reader.rollback()
         worker.join()
     assert done.is_set()
+
+
+def test_the_applications_own_role_may_rebuild(database, population, application):
+    own = Database(with_user(database, application), size=4)
+    fold_all(own)
+    done = rebuild(own, PROJECTIONS)
+    assert [each.comparison.differing for each in done] == [0] * len(PROJECTIONS)
+    assert [check.name for check in verify(own, None, max_crashes=3) if check.differing] == []
+    own.close()
