@@ -30,7 +30,7 @@ SUMMARIES: dict[str, dict[str, str]] = {
         "dev": "Run everything at once, for trying out and for development.",
     },
     "Services": {
-        "api": "Serve the HTTP API and the dashboard.",
+        "api": "Serve the HTTP API.",
         "worker": "Run the jobs of an application.",
         "scheduler": "Do what is due: delays, retries, cron, silent workers.",
         "projector": "Keep the read models and the dispatch streams up to date.",

@@ -226,8 +226,7 @@ def _facts(url: str, app: str, installation: Installation) -> dict[str, str]:
     settings = installation.settings
     embedded = settings.database_url is None or settings.redis_url is None
     facts = {
-        "Dashboard": f"[bold]{url}/dashboard[/]",
-        "API": f"{url}/api/v1",
+        "API": f"[bold]{url}/api/v1[/]",
         "Application": app,
         "Data": f"{DIRECTORY}/ (embedded servers)" if embedded else "on the servers of DATABASE_URL and REDIS_URL",
     }

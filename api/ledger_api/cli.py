@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @click.option("--threads", type=click.IntRange(1, 256), help="Threads in each. [default: API_THREADS]")
 @click.option("--insecure", is_flag=True, help="Serve everybody who can reach a non-loopback address, without keys.")
 def api(host: str | None, port: int | None, workers: int | None, threads: int | None, *, insecure: bool) -> None:
-    """Serve the HTTP API and the dashboard."""
+    """Serve the HTTP API."""
     installation = connect(api_host=host, api_port=port, api_workers=workers, api_threads=threads)
     settings = installation.settings
     if settings.api_host not in LOOPBACK and not insecure:

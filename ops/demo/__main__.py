@@ -49,7 +49,7 @@ _PROGRESS = statement("ops.demo", "select_progress")
 @click.command(epilog="Example: python -m ops.demo --limit 100")
 @click.option("--limit", type=click.IntRange(min=2), help="So many files instead of all.")
 @click.option("--workers", type=click.IntRange(1, 32), help="Worker processes. [default: one a core, at most 4]")
-@click.option("--keep", is_flag=True, help="Stay up afterwards for a look at the dashboard.")
+@click.option("--keep", is_flag=True, help="Stay up afterwards for a look around.")
 def main(limit: int | None, workers: int | None, keep: bool) -> None:
     """Run one job for every file of Python's standard library and show what became of them."""
     console = data()
@@ -57,7 +57,12 @@ def main(limit: int | None, workers: int | None, keep: bool) -> None:
         console.width, console.soft_wrap = PLAIN_WIDTH, False
     with reported():
         try:
-            demonstrate(console, input_.library_files(limit), workers or min(os.cpu_count() or 1, 4), keep=keep)
+            demonstrate(
+                console,
+                input_.library_files(DIRECTORY / "broken", limit),
+                workers or min(os.cpu_count() or 1, 4),
+                keep=keep,
+            )
         except Interrupted:
             console.print("\ninterrupted; everything was stopped", style="yellow")
             sys.exit(ExitCode.INTERRUPTED)
@@ -74,7 +79,7 @@ def demonstrate(console: Console, files: Sequence[Path], workers: int, *, keep: 
         with running(installation, DIRECTORY / "demo.log", workers) as system:
             system.await_ready()
             _step(console, f"API, projector, scheduler and {workers} workers are up; their log is {DIRECTORY}/demo.log")
-            _step(console, f"dashboard: {system.url}/dashboard")
+            _step(console, f"the API answers at {system.url}/api/v1")
             _show_all(console, files, installation, system)
             took = time.monotonic() - begun
             console.print(f"\n[bold green]✔[/] [bold]All is well.[/] {took:.0f} s from start to end.", highlight=False)
@@ -113,10 +118,12 @@ def _show_all(console: Console, files: Sequence[Path], installation: Installatio
 
 def _introduce(console: Console, files: Sequence[Path]) -> None:
     size = input_.total_size(files) / 1e6
+    added = sum(not input_.is_in_library(path) for path in files)
+    ours = f", and for {added} of ours" if added else ""
     words = (
-        f"One job for each of [bold]{len(files):,}[/] files of Python {platform.python_version()}'s standard library "
-        f"({size:.1f} MB): parse it, compile it, report lines, functions, size and SHA-256. Some files are broken on "
-        "purpose, some need a second look. Kill a worker or empty Redis meanwhile: it heals."
+        f"One job for each of the [bold]{len(files) - added:,}[/] files of Python {platform.python_version()}'s "
+        f"standard library{ours} ({size:.1f} MB): parse it, compile it, report lines, functions, size and SHA-256. "
+        "Some files are broken on purpose, some need a second look. Kill a worker or empty Redis meanwhile: it heals."
     )
     console.print(
         Panel(words, title="[bold]Ledger[/]", title_align="left", width=min(console.width, 80), padding=(0, 2))
@@ -190,7 +197,7 @@ def _command(console: Console, title: str, environment: dict[str, str], *argumen
 
 
 def _stay(console: Console, system: System) -> None:
-    console.print(f"\n  Look around at [bold]{system.url}/dashboard[/]; Ctrl-C ends it.", highlight=False)
+    console.print(f"\n  Look around at [bold]{system.url}/api/v1/jobs[/]; Ctrl-C ends it.", highlight=False)
     with suppress(Interrupted):
         while True:
             system.watch(3600.0)

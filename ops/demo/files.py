@@ -1,10 +1,15 @@
-"""The input: every Python file of the running interpreter's standard library, and how its job is asked for."""
+"""The input: every Python file of the running interpreter's standard library, and how its job is asked for.
+
+Where the library comes without the files that are broken on purpose, stand-ins take their place.
+"""
 
 from __future__ import annotations
 
 import sysconfig
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from ops.demo import stand_ins
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,9 +22,14 @@ _FOREIGN = {"site-packages", "dist-packages"}
 _TESTS = {"test", "tests", "idle_test"}
 
 
-def library_files(limit: int | None = None) -> list[Path]:
-    """Return the files, sorted; with a limit that many, the ones that are broken on purpose first."""
+def library_files(directory: Path, limit: int | None = None) -> list[Path]:
+    """Return the files, sorted; with a limit that many, the ones that are broken on purpose first.
+
+    `directory` is where stand-ins are written when the library has none.
+    """
     found = sorted(path for path in LIBRARY.rglob("*.py") if not _FOREIGN & set(path.relative_to(LIBRARY).parts))
+    if not any(map(_is_broken, found)):
+        found += stand_ins.write(directory.resolve())
     if limit is None or limit >= len(found):
         return found
     interesting = sorted((path for path in found if _is_interesting(path)), key=lambda path: path.name)
@@ -47,8 +57,13 @@ def request(path: Path, number: int, run: str, options: dict[str, Any]) -> dict[
 
 
 def name(path: Path | str) -> str:
-    """Return a file's name as people know it: seen from the library."""
-    return Path(path).relative_to(LIBRARY).as_posix()
+    """Return a file's name as people know it: seen from the library, or from the stand-ins' folder."""
+    path = Path(path)
+    return (path.relative_to(LIBRARY) if is_in_library(path) else Path(path.parent.name, path.name)).as_posix()
+
+
+def is_in_library(path: Path) -> bool:
+    return path.is_relative_to(LIBRARY)
 
 
 def total_size(paths: Sequence[Path]) -> int:
@@ -57,10 +72,16 @@ def total_size(paths: Sequence[Path]) -> int:
 
 def _is_interesting(path: Path) -> bool:
     """Whether a file is likely to fail, or to need a second look."""
-    return path.name.startswith("bad") or path.parent.name in {"encoded_modules", "data"}
+    return _is_broken(path) or not is_in_library(path) or path.parent.name in {"encoded_modules", "data"}
+
+
+def _is_broken(path: Path) -> bool:
+    return path.name.startswith("bad")
 
 
 def _queue(path: Path) -> str:
+    if not is_in_library(path):
+        return "tests"
     inside = path.relative_to(LIBRARY).parts
     if _TESTS & set(inside):
         return "tests"

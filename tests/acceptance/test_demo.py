@@ -37,7 +37,7 @@ def test_every_file_is_done_once_on_embedded_servers(servers_directory: Path):
 
 def test_on_given_servers_it_starts_none(urls: dict[str, str], tmp_path: Path):
     with demo(tmp_path, "--limit", "20", **urls) as terminal:
-        terminal.wait_for("dashboard:")
+        terminal.wait_for("the API answers")
         family = terminal.family()
         assert not [p for p in family if "postgres" in p.name() or "valkey" in p.name()]
         assert terminal.wait(120) == 0, terminal.text
@@ -56,7 +56,7 @@ def test_a_killed_worker_changes_nothing_in_the_count(urls: dict[str, str], tmp_
 
 def test_ctrl_c_leaves_nothing(urls: dict[str, str], tmp_path: Path):
     with demo(tmp_path, "--limit", "200", **urls) as terminal:
-        terminal.wait_for("dashboard:")
+        terminal.wait_for("the API answers")
         family = terminal.family()
         terminal.interrupt()
         assert terminal.wait() == 130, terminal.text
