@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ledger_projections.reading import reading
+
 from ledger.runtime.statements import statement
 
 if TYPE_CHECKING:
@@ -25,6 +27,6 @@ class IdempotencyKeys:
         self._batch_size = batch_size
 
     def run_once(self) -> bool:
-        with self._database.connection() as connection:
+        with reading(self._database) as connection:
             deleted = connection.execute(_DELETE, {"ttl": self._ttl, "limit": self._batch_size}).rowcount
         return deleted == self._batch_size

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import structlog
+from ledger_projections.reading import reading
 
 from ledger.runtime.statements import statement
 
@@ -25,7 +26,7 @@ class Partitions:
         self._database = database
 
     def run_once(self) -> bool:
-        with self._database.connection() as connection:
+        with reading(self._database) as connection:
             row = connection.execute(_MAKE, {"weeks": WEEKS}).fetchone()
         if row is not None and row[0]:
             log.info("partitions made", count=row[0])

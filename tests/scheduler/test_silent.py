@@ -1,4 +1,4 @@
-"""Silent workers: their leases are released and counted as crashes; nobody else's are, whatever happened to Postgres."""
+"""Silent workers: their leases are released and counted as crashes; no others are, whatever happened to Postgres."""
 
 from __future__ import annotations
 
