@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import psycopg
 import pytest
-from ledger_projections import generations, shares
+from ledger_projections import cursors, generations, shares
 from ledger_projections.builtin import PROJECTIONS
 from ledger_projections.engine import Engine
 from ledger_projections.jobs import JOBS
@@ -315,3 +315,31 @@ def test_the_applications_own_role_may_rebuild(database, population, application
     assert [each.comparison.differing for each in done] == [0] * len(PROJECTIONS)
     assert [check.name for check in verify(own, None, max_crashes=3) if check.differing] == []
     own.close()
+
+
+def test_what_commits_between_two_looks_of_the_swap_is_not_taken_for_void(database, pool, lives, monkeypatch):
+    lives.enqueue()
+    late = ids.mint()
+    opened = (Enqueued(request=Request(type="late")),)
+    with psycopg.connect(database) as open_:
+        append_on(open_, [Append(job_id=late, events=opened, queue="q", priority=Priority.LOW, actor="test")])
+        lives.enqueue()
+        with pool.connection() as connection, connection.transaction():
+            shares.plan(connection, JOBS)
+        engine = Engine(pool, JOBS, "next")
+        lives.enqueue()
+        engine.run_once()
+        lives.enqueue()
+        look = cursors._read_late
+
+        def look_then_commit(*arguments):
+            found = look(*arguments)
+            open_.commit()
+            return found
+
+        monkeypatch.setattr(cursors, "_read_late", look_then_commit)
+        with pool.connection() as connection, connection.transaction():
+            generations.swap(connection, JOBS)
+    monkeypatch.undo()
+    fold_all(pool, [JOBS])
+    assert execute(database, "select count(*) from ledger_read.jobs where job_id = %s", late) == [(1,)]
