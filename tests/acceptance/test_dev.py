@@ -42,7 +42,7 @@ def call(url: str, body: dict[str, Any] | None = None) -> Any:
 def state_of(url: str, job_id: str, wanted: str, seconds: float = 20) -> dict[str, Any]:
     deadline = time.monotonic() + seconds
     while (job := call(f"{url}/api/v1/jobs/{job_id}"))["state"] != wanted:
-        assert time.monotonic() < deadline, job
+        assert time.monotonic() < deadline, [event["kind"] for event in call(f"{url}/api/v1/jobs/{job_id}/events")]
         threading.Event().wait(0.02)
     return job
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import queue
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -27,7 +28,7 @@ class Terminal:
         self._process = subprocess.Popen(
             [sys.executable, *arguments],
             cwd=directory,
-            env={**os.environ, "PYTHONUNBUFFERED": "1", **environment},
+            env={**os.environ, "PYTHONUNBUFFERED": "1", "API_PORT": str(free_port()), **environment},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -80,6 +81,13 @@ class Terminal:
                 self.output.append(line.rstrip("\n"))
                 self._lines.put(line.rstrip("\n"))
         self._lines.put(None)
+
+
+def free_port() -> int:
+    """A port of one's own: tests that run at the same time would race for the default."""
+    with socket.socket() as candidate:
+        candidate.bind(("127.0.0.1", 0))
+        return candidate.getsockname()[1]
 
 
 def gone(processes: list[psutil.Process], seconds: float = 10) -> bool:
