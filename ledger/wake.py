@@ -1,4 +1,4 @@
-"""The one best-effort PUBLISH that tells dispatchers to look at once.
+"""The one best-effort PUBLISH that tells dispatchers to look at once, and the ear for it.
 
 Nothing waits for it and nothing depends on it: a thread of its own publishes, many wakes become one, and while Redis is
 away it is tried now and then. Who misses it finds the event by polling a few milliseconds later.
@@ -8,13 +8,19 @@ from __future__ import annotations
 
 import os
 import threading
+from typing import TYPE_CHECKING
 
 from ledger import keys
 from ledger.runtime import redis
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 _PAUSE = 0.005
 """Between two calls: the first is made at once, and who commits a thousand times a second needs no thousand calls."""
 _PAUSE_WHEN_DOWN = 1.0
+_LISTEN_FOR = 0.5
+"""Seconds within which a listener notices that it is to stop."""
 
 
 class Waker:
@@ -51,3 +57,31 @@ class Waker:
                 never.wait(_PAUSE)
             except redis.TRANSIENT:
                 never.wait(_PAUSE_WHEN_DOWN)
+
+
+def listen(redis_url: str, stop: threading.Event, wake: Callable[[], None], *, pause: float = 0.0) -> threading.Thread:
+    """Call `wake` whenever somebody publishes, until `stop` is set; at most once in `pause` seconds.
+
+    Returns the thread that listens. While Redis is away nobody is woken: whoever uses Redis says so.
+    """
+    thread = threading.Thread(target=_listen, args=(redis_url, stop, wake, pause), name="ear", daemon=True)
+    thread.start()
+    return thread
+
+
+def _listen(redis_url: str, stop: threading.Event, wake: Callable[[], None], pause: float) -> None:
+    client = redis.connect(redis_url, longest_block=_LISTEN_FOR, name="ledger-ear")
+    while not stop.is_set():
+        try:
+            with client.pubsub(ignore_subscribe_messages=True) as channel:
+                channel.subscribe(keys.WAKE)
+                while not stop.is_set():
+                    if channel.get_message(timeout=_LISTEN_FOR) is None:
+                        continue
+                    wake()
+                    if pause and not stop.wait(pause):
+                        while channel.get_message() is not None:
+                            pass
+        except redis.TRANSIENT:
+            stop.wait(_PAUSE_WHEN_DOWN)
+    client.close()

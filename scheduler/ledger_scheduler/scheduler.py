@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from ledger.runtime.service import Loop, run_until_signalled
-from ledger.wake import Waker
+from ledger.wake import Waker, listen
 from ledger_scheduler.due import Due
 from ledger_scheduler.expiry import Expiry
 from ledger_scheduler.idempotency import IdempotencyKeys
@@ -25,6 +25,8 @@ LOOPS = 5
 _MINUTE = timedelta(minutes=1)
 _HOUR = timedelta(hours=1)
 _SHORTEST = timedelta(milliseconds=20)
+_WOKEN_AT_MOST = 0.1
+"""Seconds between two looks that somebody's appending causes: it may have been a job with a short delay."""
 
 
 class Scheduler:
@@ -39,8 +41,10 @@ class Scheduler:
         silent = Silent(database, waker, timeout=timeout, max_crashes=settings.job_max_crashes, batch_size=batch)
         look = min(poll, timeout / 10)
         self._stop = stop
+        self._redis_url = redis_url
+        self._due = Loop(due, stop, shortest=min(_SHORTEST, poll), longest=poll, until_next=due.until_next)
         self.loops = [
-            Loop(due, stop, shortest=min(_SHORTEST, poll), longest=poll, until_next=due.until_next),
+            self._due,
             Loop(Expiry(database, batch), stop, shortest=poll, longest=poll),
             Loop(silent, stop, shortest=look, longest=look),
             Loop(Partitions(database), stop, shortest=_HOUR, longest=_HOUR),
@@ -49,4 +53,6 @@ class Scheduler:
 
     def run(self) -> None:
         """Turn until `stop` is set, then let every turn end."""
+        ear = listen(self._redis_url, self._stop, self._due.wake, pause=_WOKEN_AT_MOST)
         run_until_signalled(self.loops, self._stop)
+        ear.join(timeout=1)
