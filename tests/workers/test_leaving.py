@@ -29,6 +29,7 @@ def test_running_jobs_are_finished(ledger: Ledger) -> None:
         assert began.wait(30)
         leaving = threading.Thread(target=worker.stop, args=(30,))
         leaving.start()
+        until(lambda: "fetcher" not in {thread.name for thread in threading.enumerate()})
         later = send(ledger, "long")
         go.set()
         leaving.join(30)

@@ -1,15 +1,31 @@
-"""`ledger worker`: runs the jobs of an application, and lists who else does."""
+"""`ledger worker APP` runs the jobs of an application; `ledger worker list` shows who does."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from ledger.cli_output import ExitCode, Failure, example
+from ledger.cli_output import ExitCode, Failure, coloured, emit, example, output_option, plain, table, when
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from ledger.settings import Queue
 
 
-def _queues(_: click.Context, __: click.Parameter, value: str | None) -> Any:
+class _Worker(click.Command):
+    """Takes the one word `list` for the other command; applications have a colon in their name."""
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        if args[:1] == ["list"]:
+            return list_workers.make_context(f"{info_name} list", args[1:], parent, **extra)
+        return super().make_context(info_name, args, parent, **extra)
+
+
+def _queues(_context: click.Context, _parameter: click.Parameter, value: str | None) -> tuple[Queue, ...] | None:
     from ledger.settings import queues  # noqa: PLC0415 — help must not wait for imports
 
     try:
@@ -18,27 +34,63 @@ def _queues(_: click.Context, __: click.Parameter, value: str | None) -> Any:
         raise click.BadParameter(str(error)) from error
 
 
-@click.command(epilog=example("ledger worker myapp.jobs:ledger --queues critical,default --processes 2"))
+@click.command(
+    cls=_Worker,
+    epilog=example("ledger worker myapp.jobs:ledger --queues critical,default", "ledger worker list"),
+)
 @click.argument("app")
 @click.option("--queues", callback=_queues, help="In this order, or weighted: critical:6,default:3.")
 @click.option("--concurrency", type=click.IntRange(1, 10_000), help="Jobs at once in each process.")
 @click.option("--processes", type=click.IntRange(1, 256), default=1, show_default=True, help="Worker processes.")
 @click.option("--drain", is_flag=True, help="Leave once nothing is ready.")
 @click.pass_context
-def worker(context: click.Context, app: str, queues: Any, concurrency: int | None, processes: int, drain: bool) -> None:
+def worker(
+    context: click.Context,
+    app: str,
+    queues: tuple[Queue, ...] | None,
+    concurrency: int | None,
+    processes: int,
+    drain: bool,
+) -> None:
     """Run the jobs of an application.
 
     APP is module:attribute and names the application's Ledger, as seen from the working directory. SIGTERM or Ctrl-C
-    lets running jobs finish, within WORKER_SHUTDOWN_TIMEOUT; a second one leaves at once.
+    lets running jobs finish, within WORKER_SHUTDOWN_TIMEOUT; a second one leaves at once. `ledger worker list` shows
+    the worker processes there are.
     """
     from ledger.runtime import logs  # noqa: PLC0415
     from ledger.settings import load  # noqa: PLC0415
     from ledger_workers.supervisor import Supervisor  # noqa: PLC0415
 
     if ":" not in app:
-        raise Failure(
-            f"{app!r} does not name an application; write module:attribute, such as myapp.jobs:ledger", ExitCode.USAGE
-        )
+        hint = "write module:attribute, such as myapp.jobs:ledger"
+        raise Failure(f"{app!r} does not name an application; {hint}", ExitCode.USAGE)
     settings = load(worker_queues=queues, worker_concurrency=concurrency)
     logs.configure(settings, "worker")
     context.exit(Supervisor(app, settings, processes, drain=drain).run())
+
+
+@click.command("list", epilog=example("ledger worker list -o json"))
+@output_option
+def list_workers(output: str) -> None:
+    """List worker processes: the live ones, and those that fell silent lately."""
+    from ledger_projections.cli_doors import reading, shown  # noqa: PLC0415
+
+    with reading() as queries:
+        emit([shown(each) for each in queries.list_workers()], output, _table)
+
+
+def _table(workers: list[dict[str, Any]]) -> Table:
+    drawn = table("ID", "Queues", "State", "Running", "Slots", "Started", "Heartbeat", right=("Running", "Slots"))
+    for each in workers:
+        state = "silent" if not each["alive"] else "stopping" if each["stopping"] else "live"
+        drawn.add_row(
+            plain(each["id"]),
+            plain(",".join(each["queues"])),
+            coloured(state),
+            str(each["running"]),
+            str(each["concurrency"]),
+            when(each["started_at"]),
+            when(each["heartbeat_at"]),
+        )
+    return drawn

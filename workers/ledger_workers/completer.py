@@ -23,6 +23,7 @@ from ledger_workers.runner import failed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
     from ledger.log import Outcome
     from ledger.runtime.clock import Clock
@@ -140,7 +141,8 @@ class Completer:
         while True:
             try:
                 failpoints.hit("before_append")
-                outcomes = self._log.append([self._append_of(item) for item in batch])
+                now = self._log.clock.now()
+                outcomes = self._log.append([self._append_of(item, now) for item in batch])
             except Unavailable as error:
                 if not told:
                     log.warning("outcomes wait", count=len(batch), error=str(error), worker_id=self._worker_id)
@@ -153,9 +155,9 @@ class Completer:
                     log.info("outcomes recorded after all", count=len(batch), worker_id=self._worker_id)
                 return outcomes
 
-    def _append_of(self, item: _Concluded) -> Append:
+    def _append_of(self, item: _Concluded, now: datetime) -> Append:
         if item.append is None:
-            item.append = item.run.append(item.verdict(self._log.clock.now()), self._worker_id)
+            item.append = item.run.append(item.verdict(now), self._worker_id)
         return item.append
 
     def _record_apart(self, batch: list[_Concluded], error: Exception) -> None:

@@ -19,7 +19,6 @@ from ledger.runtime import failpoints
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from uuid import UUID
 
     from ledger.commands import Events
     from ledger.job import JobState
@@ -112,22 +111,24 @@ class Leases:
 
     def take(self, messages: Iterable[Message]) -> list[Run]:
         """Lease the jobs these messages name, as many as are still ready, in the order given. May raise Unavailable."""
-        newest: dict[UUID, Message] = {}
+        newest: dict[int, Message] = {}
         for message in messages:
-            known = newest.get(message.job_id)
+            known = newest.get(message.job_id.int)
             if known is None or known.version < message.version:
-                newest[message.job_id] = message
-        lines = {job_id: self._board.lease(job_id) for job_id in newest}
-        wishes = [Lease(message.job_id, message.version, secrets.token_hex(8)) for message in newest.values()]
+                newest[message.job_id.int] = message
+        lines = {number: self._board.lease(message.job_id) for number, message in newest.items()}
         try:
-            histories = {history[0].job_id: history for history in self._log.lease(wishes, self._worker_id)}
+            # Never used twice: a fresh beginning a batch, and the place in it.
+            batch = secrets.token_hex(8)
+            wishes = [Lease(each.job_id, each.version, f"{batch}{n:x}") for n, each in enumerate(newest.values())]
+            histories = {history[0].job_id.int: history for history in self._log.lease(wishes, self._worker_id)}
             failpoints.hit("after_lease")
             runs: list[Run] = []
-            for job_id in newest:
-                history = histories.get(job_id)
+            for number in newest:
+                history = histories.get(number)
                 if history is not None and (state := fold(history)) is not None:
-                    traceparent = history[0].trace.traceparent
-                    runs.append(Run(state, job_of(state, self._worker_id, traceparent), lines.pop(job_id)))
+                    job = job_of(state, self._worker_id, history[0].trace.traceparent)
+                    runs.append(Run(state, job, lines.pop(number)))
             return runs
         finally:
             for line in lines.values():

@@ -64,6 +64,7 @@ class Child:
     working: bool = False
     """It is on the list of workers and has been let go."""
     killed: bool = False
+    """Its end is no job's doing."""
 
     def beat(self, *, stopping: bool) -> Beat:
         return Beat(self.id, self.process.pid, self.board.running(), stopping)
@@ -186,8 +187,9 @@ class Supervisor:
     def _ended(self, child: Child) -> None:
         self._children.remove(child)
         code = child.process.returncode
+        # One that left in good order, and could not record all, is no job's victim; and nothing of it is under way.
+        child.killed = child.killed or code == 0
         if child.working:
-            # Of one that left in good order nothing can be under way.
             self._estates.append(_Estate(child, time.monotonic() + (_IN_FLIGHT if code else 0.0)))
         else:
             child.close()
