@@ -7,23 +7,22 @@ on with the old one. Every loop waits for its servers: the projector may start b
 
 from __future__ import annotations
 
-import threading
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import structlog
 from psycopg.errors import InvalidSchemaName, UndefinedTable
 
-from ledger import keys
 from ledger.errors import Unavailable
-from ledger.runtime import redis
 from ledger.runtime.service import Loop, run_until_signalled
+from ledger.wake import listen
 from ledger_projections.builtin import PROJECTIONS
 from ledger_projections.dispatch import Dispatcher
 from ledger_projections.engine import Engine
 from ledger_projections.rebuild import is_outdated, rebuild
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Callable, Sequence
 
     from ledger.runtime.database import Database
@@ -35,9 +34,6 @@ log = structlog.get_logger()
 DISPATCH_PAUSES = (timedelta(milliseconds=2), timedelta(milliseconds=20))
 """A caller's own transaction wakes nobody when it commits; it is picked up by looking."""
 READ_MODEL_PAUSES = (timedelta(milliseconds=25), timedelta(milliseconds=250))
-
-_LISTEN_FOR = 0.5
-_PAUSE_WHEN_DOWN = 1.0
 
 
 class Prepared:
@@ -77,10 +73,9 @@ class Projector:
 
     def run(self) -> None:
         """Turn until `stop` is set, then let every turn end."""
-        ear = threading.Thread(target=self._listen, name="wake", daemon=True)
-        ear.start()
+        ear = listen(self._redis_url, self._stop, self._dispatch.wake)
         run_until_signalled(self.loops, self._stop)
-        ear.join(timeout=2 * _LISTEN_FOR)
+        ear.join(timeout=1)
         self._dispatcher.close()
 
     def _read_model(self, database: Database, projection: Projection) -> Prepared:
@@ -92,19 +87,6 @@ class Projector:
             log.info("rebuilding for a new version", projection=projection.name, version=projection.version)
             done = rebuild(database, [projection], stop=self._stop)
             log.info("rebuilt" if done else "rebuild interrupted", projection=projection.name)
-
-    def _listen(self) -> None:
-        client = redis.connect(self._redis_url, longest_block=_LISTEN_FOR, name="ledger-projector")
-        while not self._stop.is_set():
-            try:
-                with client.pubsub(ignore_subscribe_messages=True) as channel:
-                    channel.subscribe(keys.WAKE)
-                    while not self._stop.is_set():
-                        if channel.get_message(timeout=_LISTEN_FOR) is not None:
-                            self._dispatch.wake()
-            except redis.TRANSIENT:
-                self._stop.wait(_PAUSE_WHEN_DOWN)  # dispatch itself says that Redis is down
-        client.close()
 
 
 def _loop(service: Service, stop: threading.Event, pauses: tuple[timedelta, timedelta]) -> Loop:
