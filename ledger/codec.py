@@ -30,6 +30,7 @@ from ledger.events import (
     Scheduled,
     Succeeded,
 )
+from ledger.texts import plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,19 +58,22 @@ def encode(event: Event) -> tuple[dict[str, Any], bytes | None]:
     """Return (data, body) of an event. Members without a value are left out."""
     match event:
         case Scheduled(run_at, request, reason):
-            data = _request_data(request) | {"run_at": rfc3339(run_at), "reason": reason}
+            data = _request_data(request) | {"run_at": rfc3339(run_at), "reason": _words(reason)}
             return _present(data), request.payload if request else None
         case Enqueued(request, reason, note, crash_count):
-            data = _request_data(request) | {"reason": reason, "note": note, "crash_count": crash_count}
+            data = _request_data(request) | {"reason": reason, "note": _words(note), "crash_count": crash_count}
             return _present(data), request.payload if request else None
         case Leased(worker_id, attempt, nonce):
             return {"worker_id": worker_id, "attempt": attempt, "nonce": nonce}, None
         case Succeeded(duration_ms, result):
             return {"duration_ms": duration_ms}, result
-        case Failed() | DeadLettered() | Cancelled() | Discarded():
+        case Failed() | DeadLettered():
             return _present(msgspec.structs.asdict(event)), None
+        case Cancelled() | Discarded():
+            return _present(msgspec.structs.asdict(event) | {"reason": _words(event.reason)}), None
         case Retried():
-            return _present(msgspec.structs.asdict(event)) | {"run_at": rfc3339(event.run_at)}, None
+            data = msgspec.structs.asdict(event) | {"run_at": rfc3339(event.run_at), "reason": _words(event.reason)}
+            return _present(data), None
         case _:
             assert_never(event)
 
@@ -131,6 +135,10 @@ def _request_data(request: Request | None) -> dict[str, Any]:
 
 def _present(data: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in data.items() if value is not None}
+
+
+def _words(text: str | None) -> str | None:
+    return None if text is None else plain(text)
 
 
 def _time(at: datetime | None) -> str | None:

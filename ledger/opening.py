@@ -29,6 +29,7 @@ from ledger.handlers import current_job
 from ledger.job import JobState, open_job
 from ledger.log import Append, Blocked, Conflict, Recorded
 from ledger.runtime.statements import statement
+from ledger.texts import holds_null
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -144,7 +145,7 @@ def payload_bytes(payload: Any) -> bytes:
         raise InvalidRequest([Breach("/payload", f"cannot be written as JSON: {error}")]) from error
     if not body.startswith(b"{"):
         raise InvalidRequest([Breach("/payload", "must be an object")])
-    if b"\\u0000" in body and "\x00" in body.decode().replace("\\\\", "").replace("\\u0000", "\x00"):
+    if holds_null(body):
         raise InvalidRequest([Breach("/payload", "holds the character U+0000, which cannot be kept")])
     return body
 

@@ -14,6 +14,7 @@ import msgspec
 from ledger import commands, durations
 from ledger.errors import InvalidRequest
 from ledger.events import Failed
+from ledger.texts import holds_null, plain
 
 if TYPE_CHECKING:
     from random import Random
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
 
 MAX_RESULT = 1 << 20
 """Bytes of JSON a handler may return."""
-
-_LONGEST_TEXT = 64_000
-"""Characters kept of an error message or traceback."""
 
 
 class Retry(Exception):
@@ -67,8 +65,8 @@ def raised(
     """Return the events of a run that ended in an exception."""
     failure = Failed(
         error_type=type(error).__name__,
-        error_message=_plain(str(error)),
-        stack_trace=_plain(stack),
+        error_message=plain(str(error)),
+        stack_trace=plain(stack),
         duration_ms=duration_ms,
     )
     wish = wish_of(error)
@@ -87,7 +85,7 @@ def encode_result(value: Any) -> bytes | None:
         raise Permanent(f"the handler's result cannot be written as JSON: {error}") from error
     if len(result) > MAX_RESULT:
         raise Permanent(f"the handler's result has {len(result)} bytes of JSON; at most {MAX_RESULT} are kept")
-    if b"\\u0000" in result:
+    if holds_null(result):
         raise Permanent("the handler's result holds the character U+0000, which cannot be kept")
     return result
 
@@ -103,15 +101,6 @@ def wish_of(error: BaseException) -> BaseException | None:
         seen.add(id(link))
         link = link.__cause__
     return None
-
-
-def _plain(text: str) -> str:
-    """Return the text as Postgres can keep it: no NUL, no lone surrogates, bounded; of a long one both ends."""
-    clean = text.replace("\x00", "\\x00").encode("utf-8", "backslashreplace").decode()
-    if len(clean) <= _LONGEST_TEXT:
-        return clean
-    half = _LONGEST_TEXT // 2
-    return f"{clean[:half]}\n… {len(clean) - 2 * half} characters left out …\n{clean[-half:]}"
 
 
 def _span(value: timedelta | float | str) -> timedelta:

@@ -20,6 +20,7 @@ from ledger import durations, ids
 from ledger.errors import Breach, InvalidRequest
 from ledger.events import Priority, Request, RetryPolicy
 from ledger.settings import QUEUE_NAME
+from ledger.texts import is_keepable
 
 if TYPE_CHECKING:
     from ledger.settings import Settings
@@ -285,12 +286,16 @@ def _metadata(check: _Check) -> dict[str, str]:
             check.breach("metadata", "keys must have 1 to 100 characters")
         elif not isinstance(value, str) or len(value) > 1000:
             check.breach("metadata", "must be a string of at most 1000 characters", key)
+        elif not (is_keepable(key) and is_keepable(value)):
+            check.breach("metadata", "holds a character that cannot be kept (U+0000 or half a surrogate pair)")
     return dict(given)
 
 
 def _correlation_id(check: _Check) -> str | None:
     value = check.members.get("correlation_id")
-    if "correlation_id" in check.members and not (isinstance(value, str) and 1 <= len(value) <= 128):
+    if "correlation_id" in check.members and not (
+        isinstance(value, str) and 1 <= len(value) <= 128 and is_keepable(value)
+    ):
         check.breach("correlation_id", "must be a string of 1 to 128 characters")
         return None
     return value

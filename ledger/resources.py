@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from ledger.codec import present_data, rfc3339
+from ledger.job import State
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -31,7 +32,8 @@ def job_resource(job: JobState, *, payload: bool = True) -> Resource:
         "payload": orjson.Fragment(request.payload) if payload else None,
         "queue": job.queue,
         "priority": job.priority.word,
-        "state": job.state.value,
+        # Between `failed` and what follows it in the same append a job is only seen by asking for that very version.
+        "state": (State.RUNNING if job.state is State.FAILED else job.state).value,
         "version": job.version,
         "attempt": job.attempt,
         "max_retries": request.max_retries,

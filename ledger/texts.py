@@ -1,0 +1,42 @@
+"""Text that Postgres can keep: without U+0000, without lone surrogates, and of bounded length.
+
+One text that it cannot keep would make a whole batch of appends fail, everybody's outcomes among it. So what comes from
+outside is refused (`is_keepable`), and what must be kept all the same, such as an error's message, is made so
+(`plain`).
+"""
+
+from __future__ import annotations
+
+LONGEST = 64_000
+"""Characters kept of an error message or traceback."""
+
+
+def plain(text: str) -> str:
+    """Return the text as it can be kept; of a long one both ends.
+
+    >>> plain("a\\x00b")
+    'a\\\\x00b'
+    """
+    clean = text.replace("\x00", "\\x00").encode("utf-8", "backslashreplace").decode()
+    if len(clean) <= LONGEST:
+        return clean
+    half = LONGEST // 2
+    return f"{clean[:half]}\n… {len(clean) - 2 * half} characters left out …\n{clean[-half:]}"
+
+
+def is_keepable(text: str) -> bool:
+    """Say whether the text can be kept as it is.
+
+    >>> is_keepable("naïve"), is_keepable("a\\x00b"), is_keepable("\\ud800")
+    (True, False, False)
+    """
+    return "\x00" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def holds_null(json: bytes) -> bool:
+    r"""Say whether a JSON text spells U+0000 somewhere; an escaped backslash followed by `u0000` does not.
+
+    >>> holds_null(rb'"\u0000"'), holds_null(rb'"\\u0000"')
+    (True, False)
+    """
+    return b"\\u0000" in json and b"\\u0000" in json.replace(b"\\\\", b"")
