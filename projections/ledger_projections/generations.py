@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from psycopg.errors import UndefinedTable
+
 from ledger.runtime.statements import statement
 from ledger_projections import cursors, engine, parked, shares
 from ledger_projections.projection import SCHEMAS, Batch
@@ -66,13 +68,19 @@ def align(connection: AnyConnection, projection: Projection) -> bool:
 
 
 def compare(connection: AnyConnection, projection: Projection) -> Comparison | None:
-    """Compare the generations in one snapshot, while the live one goes on; None when it has gone on before that."""
+    """Compare the generations in one snapshot, while the live one goes on; None when it has gone on before that.
+
+    Raises Overtaken when another process swaps them.
+    """
     cursors.begin(connection)
     both = shares.stored(connection, projection.name)
     if "live" not in both or "next" not in both or both["live"].cursor != both["next"].cursor:
         return None
     connection.execute(_NAME, {"tables": ",".join(projection.tables)})
-    connection.execute(_COMPARE)
+    try:
+        connection.execute(_COMPARE)
+    except UndefinedTable as error:
+        raise cursors.Overtaken from error  # another process has swapped them since this snapshot was taken
     found = connection.execute(_COMPARED).fetchone()
     assert found is not None
     return Comparison(*found)
