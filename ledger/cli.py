@@ -7,6 +7,8 @@ compares these with what the commands themselves say.
 
 from __future__ import annotations
 
+import logging
+import os
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -61,11 +63,17 @@ class LedgerGroup(RoomGroup):
     """The root: errors become exit codes here, around all commands; the help page loads none of them."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        with reported():
-            try:
+        # What the drivers log on the way to an error that is reported anyway; services set up logging of their own.
+        logging.getLogger("psycopg").addHandler(logging.NullHandler())
+        try:
+            with reported():
                 return super().invoke(ctx)
-            except click.Abort:  # Ctrl-C or end of input at a question
-                raise Failure("interrupted", ExitCode.INTERRUPTED) from None
+        except click.Abort:  # Ctrl-C or end of input at a question
+            raise Failure("interrupted", ExitCode.INTERRUPTED) from None
+        except Failure as failure:
+            service = ctx.invoked_subcommand
+            failure.as_json = service in SUMMARIES["Services"] and os.environ.get("LOG_FORMAT") == "json"
+            raise
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         present = set(self.list_commands(ctx))

@@ -8,6 +8,7 @@ is the one place where an error becomes a message and an exit code. Rich and the
 from __future__ import annotations
 
 import getpass
+import json
 import sys
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -81,9 +82,14 @@ class Failure(click.ClickException):
     def __init__(self, message: str, exit_code: ExitCode = ExitCode.ERROR) -> None:
         super().__init__(message)
         self.exit_code = exit_code  # pyright: ignore[reportAttributeAccessIssue] — click reads it from the instance
+        self.as_json = False
+        """For services whose every line is JSON."""
 
     def show(self, file: Any = None) -> None:
         del file
+        if self.as_json:
+            click.echo(json.dumps({"level": "error", "event": self.message, "exit_code": self.exit_code}), err=True)
+            return
         console = words()
         console.print("error: ", style="bold red", end="")
         console.print(self.message, markup=False, highlight=False)

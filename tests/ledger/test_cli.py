@@ -196,8 +196,17 @@ def test_an_unreachable_server_is_unavailable_and_its_password_stays_secret():
     environment = {"DATABASE_URL": "postgresql://app:hush@127.0.0.1:1/app", "REDIS_URL": "redis://127.0.0.1:1"}
     result = CliRunner(env=environment).invoke(main, ["job", "get", UNKNOWN])
     assert result.exit_code == ExitCode.UNAVAILABLE
-    assert "127.0.0.1:1" in result.stderr
+    assert result.stderr.startswith("error: Postgres at 127.0.0.1:1/app")
+    assert len(result.stderr.splitlines()) == 1
     assert "hush" not in result.output
+
+
+@pytest.mark.parametrize("service", [["scheduler"], ["projector"], ["worker", "ledger.example:ledger"], ["api"]])
+def test_a_service_with_a_bad_setting_says_so_in_json(service: list[str]):
+    result = CliRunner(env={"LOG_FORMAT": "json", "API_PORT": "x"}).invoke(main, service)
+    assert result.exit_code == ExitCode.USAGE
+    (line,) = result.stderr.splitlines()
+    assert "API_PORT=x" in json.loads(line)["event"]
 
 
 def test_settings_with_their_sources_and_without_secrets(tmp_path, monkeypatch: pytest.MonkeyPatch):
