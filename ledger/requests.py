@@ -292,13 +292,13 @@ def _metadata(check: _Check) -> dict[str, str]:
 
 
 def _correlation_id(check: _Check) -> str | None:
-    value = check.members.get("correlation_id")
-    if "correlation_id" in check.members and not (
-        isinstance(value, str) and 1 <= len(value) <= 128 and is_keepable(value)
-    ):
-        check.breach("correlation_id", "must be a string of 1 to 128 characters")
+    if "correlation_id" not in check.members:
         return None
-    return value
+    value = check.members["correlation_id"]
+    if isinstance(value, str) and 1 <= len(value) <= 128 and is_keepable(value):
+        return value
+    check.breach("correlation_id", "must be a string of 1 to 128 characters")
+    return None
 
 
 def _job_id(check: _Check, now: datetime) -> UUID | None:

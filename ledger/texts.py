@@ -12,10 +12,10 @@ LONGEST = 64_000
 
 
 def plain(text: str) -> str:
-    """Return the text as it can be kept; of a long one both ends.
+    r"""Return the text as it can be kept; of a long one both ends.
 
-    >>> plain("a\\x00b")
-    'a\\\\x00b'
+    >>> plain("a\0b")
+    'a\\x00b'
     """
     clean = text.replace("\x00", "\\x00").encode("utf-8", "backslashreplace").decode()
     if len(clean) <= LONGEST:
@@ -25,9 +25,9 @@ def plain(text: str) -> str:
 
 
 def is_keepable(text: str) -> bool:
-    """Say whether the text can be kept as it is.
+    r"""Say whether the text can be kept as it is.
 
-    >>> is_keepable("naïve"), is_keepable("a\\x00b"), is_keepable("\\ud800")
+    >>> is_keepable("naïve"), is_keepable("a\0b"), is_keepable("\ud800")
     (True, False, False)
     """
     return "\x00" not in text and not any("\ud800" <= character <= "\udfff" for character in text)

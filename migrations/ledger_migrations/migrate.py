@@ -1,7 +1,7 @@
 """Bringing a database to the newest schema, once, whoever asks and however many do.
 
-All of it is one transaction under an advisory lock: a second migrator waits, then finds nothing left to do, and one that
-dies in the middle leaves nothing behind.
+All of it is one transaction under an advisory lock: a second migrator waits, then finds nothing left to do, and one
+that dies in the middle leaves nothing behind.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _HERE = Path(__file__).parent
 
 
 def migrate(url: str) -> tuple[str | None, str]:
-    """Migrate to the newest revision and return (revision before, revision now). Raise Unavailable if nobody answers."""
+    """Migrate to the newest revision and return (before, now); raise Unavailable if nobody answers."""
     engine = _engine(url)
     with reachable(url), engine.begin() as connection:
         connection.execute(text(statement("ledger_migrations", "prepare").decode()))

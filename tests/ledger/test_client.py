@@ -1,9 +1,10 @@
-"""The write door: a job exists exactly if its transaction commits, once per idempotency key, and verbs obey the rules."""
+"""The write door: a job exists exactly if its transaction commits, one a key, and its verbs obey the rules."""
 
 from __future__ import annotations
 
 import threading
 from datetime import timedelta
+from random import Random
 
 import psycopg
 import pytest
@@ -19,9 +20,11 @@ from ledger import (
     Ledger,
     Unavailable,
     VersionConflict,
+    commands,
 )
 from ledger.errors import JobExists
-from ledger.events import Kind, Leased
+from ledger.events import Failed, Kind, Leased
+from ledger.handlers import Token, current_job
 from ledger.job import State
 from ledger.log import Lease
 from ledger.runtime.database import sqlalchemy_url
@@ -53,13 +56,8 @@ def exists(app, job_id) -> bool:
 
 def dead_job(app):
     """Drive a job to the dead-letter queue by the rules alone."""
-    from ledger import commands
-    from ledger.events import Failed
-
     job_id = app.enqueue("report.build", {"day": 1}, max_retries=0)
     app.log.lease([Lease(job_id, 1, "nonce")], "w1")
-    from random import Random
-
     return app.command(
         job_id, lambda job, now: commands.fail(job, Failed("ValueError", "no"), now, Random(1)), actor="worker:w1"
     )
@@ -257,8 +255,6 @@ def test_without_redis_enqueueing_works(database):
 
 
 def test_what_a_handler_enqueues_says_which_run_caused_it(app):
-    from ledger.handlers import Token, current_job
-
     job_id = app.enqueue("parent", {})
     running = Job(
         id=job_id, type="parent", body=b"{}", queue="default", priority="medium", attempt=1, retry_count=0,
