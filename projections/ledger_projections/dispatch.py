@@ -3,7 +3,7 @@
 A turn reads the log by cursor like every projection, adds a message for each job that became ready and has not moved
 on since, and then moves the cursor: a crash in between only sends messages twice, and a message proves nothing.
 
-The cursor is also kept in memory, so a turn without work is one statement. With work, the dispatcher that moved the
+The cursor is also kept in memory, so a turn without work is one question. With work, the dispatcher that moved the
 cursor last adds the messages first and takes the turn afterwards; taking it shows whether that memory is still true.
 When it is not, another dispatcher has taken over, and the messages of this one turn were sent twice.
 
@@ -45,7 +45,8 @@ RECONCILE_INTERVAL = 5.0
 
 _START = statement("ledger_projections", "dispatch/start")
 _READ = statement("ledger_projections", "dispatch/read")
-_SPARE_COMPILING = statement("ledger_projections", "dispatch/spare_compiling")
+_DRAWN = statement("ledger_projections", "dispatch/select_drawn")
+_PLAN_ONCE = statement("ledger_projections", "dispatch/plan_once")
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +112,6 @@ class Dispatcher:
     def _connection(self) -> AnyConnection:
         if self._kept is None or self._kept.closed:
             self._kept = self._database.dedicated()
-            self._kept.execute(_SPARE_COMPILING)
             self._cursor = None
         return self._kept
 
@@ -121,18 +121,20 @@ class Dispatcher:
         if self._cursor is None and not self._take_cursor(connection):
             return False
         assert self._cursor is not None
-        found = _read(connection, self._cursor, self._batch_size)
-        if found.advance(self._cursor) != self._cursor and not self._dispatch(connection, self._cursor, found):
-            return False
-        if not found.full and time.monotonic() >= self._reconcile_at:
+        busy = not _has_read_all(connection, self._cursor) and self._dispatch(connection, self._cursor)
+        if not busy and time.monotonic() >= self._reconcile_at:
             self._reconcile(connection)
-        return found.full or not self._streams.intact
+        return busy or not self._streams.intact
 
-    def _dispatch(self, connection: AnyConnection, cursor: Cursor, found: _Found) -> bool:
-        """Add what was found and move the cursor; False when another dispatcher is at it."""
-        if was_active := self._is_active:
-            self._add(found.ready)
+    def _dispatch(self, connection: AnyConnection, cursor: Cursor) -> bool:
+        """Read a batch, add its messages and move the cursor; return whether there is more to read."""
         with connection.transaction():
+            connection.execute(_PLAN_ONCE)
+            found = _read(connection, cursor, self._batch_size)
+            if found.advance(cursor) == cursor:
+                return False
+            if was_active := self._is_active:
+                self._add(found.ready)
             turn = cursors.take(connection, self.name, "live")
             self._is_active = turn is not None and turn.cursor == cursor
             if turn is None or not self._is_active:
@@ -146,7 +148,7 @@ class Dispatcher:
             cursors.move(connection, turn, moved)
         self._cursor = moved
         self.dispatched += len(found.ready)
-        return True
+        return found.full
 
     def _add(self, jobs: list[Ready]) -> None:
         if jobs:
@@ -200,6 +202,10 @@ def request_refill(redis_url: str) -> None:
     streams = DispatchStreams(redis_url)
     streams.forget()
     streams.close()
+
+
+def _has_read_all(connection: AnyConnection, cursor: Cursor) -> bool:
+    return not cursor.hole_count and connection.execute(_DRAWN).fetchone() == (cursor.high,)
 
 
 def _read(connection: AnyConnection, cursor: Cursor, limit: int) -> _Found:

@@ -335,10 +335,10 @@ def test_an_evicting_redis_is_refused_at_the_start_and_later(
 
 
 def test_an_idle_turn_asks_postgres_once_and_redis_not_at_all(
-    dispatcher: Dispatcher, client: redis.Redis, monkeypatch
+    dispatcher: Dispatcher, lives: Lives, client: redis.Redis, monkeypatch
 ) -> None:
-    for _ in range(5):
-        dispatcher.run_once()  # the horizons of a fresh cursor settle
+    enqueue(lives.log)
+    drain(dispatcher)
     asked = []
     connection = dispatcher._kept
     assert connection is not None

@@ -1,4 +1,4 @@
--- What there is to dispatch, read in one statement and so in one snapshot: one round trip also when there is nothing.
+-- What there is to dispatch, read in one statement and so in one snapshot.
 --
 --   high   the cursor's; what lies above it is read in order, at most `limit` events
 --   holes  the cursor's open holes, as an int8multirange; what has appeared in them is read as well
