@@ -125,11 +125,13 @@ def module_database(
 @pytest.fixture
 def redis_url(servers: Servers) -> str:
     """The URL of an empty logical database that no other worker uses. Channels, unlike keys, are common to all."""
-    worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
-    url = urlsplit(servers.redis_url)._replace(path=f"/{int(worker) + 1}").geturl()
-    with redis.Redis.from_url(url) as client:
-        client.flushdb()
-    return url
+    return _emptied(servers)
+
+
+@pytest.fixture(scope="module")
+def module_redis_url(servers: Servers) -> str:
+    """The same database, for a module whose tests share what is in it, and do not ask for `redis_url`."""
+    return _emptied(servers)
 
 
 @pytest.fixture
@@ -186,6 +188,14 @@ def _database(servers: Servers, maintenance: psycopg.Connection, name: str, temp
         yield with_database(servers.database_url, name)
     finally:
         maintenance.execute(f'drop database "{name}" with (force)')
+
+
+def _emptied(servers: Servers) -> str:
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
+    url = urlsplit(servers.redis_url)._replace(path=f"/{int(worker) + 1}").geturl()
+    with redis.Redis.from_url(url) as client:
+        client.flushdb()
+    return url
 
 
 def _drop_databases(servers: Servers) -> None:

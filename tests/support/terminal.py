@@ -39,6 +39,10 @@ class Terminal:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.kill()
+
+    def kill(self) -> None:
+        """Kill it and all that it has started, as a host does that loses its power."""
         for process in self.family():
             process.kill()
         self._process.kill()
