@@ -50,6 +50,10 @@ def name() -> str:
     return f"n{ids.mint().hex}"
 
 
-@pytest.fixture(autouse=True, scope="session")
-def _quiet() -> None:
+@pytest.fixture(autouse=True)
+def _quiet() -> Iterator[None]:
+    """Keep the access log out of the tests' output, and out of nobody else's tests."""
+    before = structlog.get_config()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    yield
+    structlog.configure(**before)
