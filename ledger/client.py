@@ -7,51 +7,40 @@ caller's own transaction: there the job exists exactly if the caller commits.
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 from uuid import UUID
 
 import msgspec
 
 from ledger import bulk, commands, ids, requests
-from ledger import settings as settings_
 from ledger.connections import caller_connection, joined
+from ledger.doors import Doors
 from ledger.errors import Breach, InvalidRequest, JobNotFound, LedgerError, Unavailable, VersionConflict
 from ledger.events import Enqueued, Entry, Trace
 from ledger.handlers import OPTIONS, Handler, Handlers, Middleware
 from ledger.job import JobState, fold
 from ledger.log import Append, Blocked, Recorded
-from ledger.opening import KEY_WAIT, Made, actor_now, claim_key, opened, opening, payload_bytes, spelled, taken
-from ledger.postgres import PostgresLog, append_on, histories_on
+from ledger.opening import KEY_WAIT, Made, actor_now, opened, opening, payload_bytes, spelled, taken
+from ledger.postgres import append_on, histories_on
 from ledger.requests import Submission, submission
-from ledger.runtime.database import Database
-from ledger.runtime.embedded import running
-from ledger.wake import Waker
 
 if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
-
-    from psycopg import Connection
-
     from ledger.handlers import Duration, Executor, Level
+    from ledger.log import Outcome
     from ledger.settings import Settings
 
 P = ParamSpec("P")
 R = TypeVar("R")
 Rule = Callable[[JobState, datetime], commands.Events]
 
-CHUNK = 2000
-"""Jobs a statement when many are enqueued."""
-
 BLOCKED_WAIT = timedelta(seconds=5)
 """How long a verb waits for somebody's open transaction that is changing the same job."""
 
 
-class Ledger:
+class Ledger(Doors):
     """An application's jobs: their handlers, and the door to the log. Connects when it is first used.
 
     Without arguments the environment says where Postgres and Redis are; where it does not, the servers that `ledger
@@ -67,17 +56,10 @@ class Ledger:
         settings: Settings | None = None,
         actor: str | None = None,
     ) -> None:
-        self._given = {"database_url": database_url, "redis_url": redis_url}
-        self._settings = settings
+        super().__init__(database_url=database_url, redis_url=redis_url, settings=settings)
         self._actor = actor
-        self._lock = threading.Lock()
-        self._log: PostgresLog | None = None
-        self._database: Database | None = None
-        self._waker: Waker | None = None
         self.handlers = Handlers()
         self.middleware: list[Middleware] = []
-
-    # --- registering -----------------------------------------------------------------------------------------------
 
     def job(
         self,
@@ -110,8 +92,6 @@ class Ledger:
         """Wrap every run in these, outermost first: `(job, call_next) -> result`."""
         self.middleware.extend(middleware)
 
-    # --- making jobs -----------------------------------------------------------------------------------------------
-
     def enqueue(
         self,
         type: str,  # noqa: A002
@@ -137,18 +117,7 @@ class Ledger:
         `enqueue` does, with the number of the job in front of each breach.
         """
         wanted = self._check_all(list(jobs))
-        now, actor = self.now(), actor_now(self._actor)
-        appends = [opening(each, actor, now) for each in wanted]
-        with self._joined(connection) as transaction:
-            if any(each.request.idempotency_key for each in wanted):
-                pairs = zip(wanted, appends, strict=True)
-                made = [self._submit_on(transaction, each, append).job_id for each, append in pairs]
-            else:
-                for start in range(0, len(appends), CHUNK):
-                    taken(append_on(transaction, appends[start : start + CHUNK]))
-                made = [append.job_id for append in appends]
-        self.waker.wake()
-        return made
+        return [made.job_id for made in self.submit_all(wanted, connection=connection)]
 
     def submit(
         self, wanted: Submission, *, connection: Any = None, actor: str | None = None, traceparent: str | None = None
@@ -159,8 +128,7 @@ class Ledger:
             (recorded,) = taken(self.log.append([append]))
             made = Made(append.job_id, opened(append, recorded))
         else:
-            with self._joined(connection) as transaction:
-                made = self._submit_on(transaction, wanted, append)
+            (made,) = self._make_all([wanted], [append], connection)
         self.waker.wake()
         return made
 
@@ -175,21 +143,23 @@ class Ledger:
         return made
 
     def submit_all(
-        self, wanted: Sequence[Submission], *, actor: str | None = None, traceparent: str | None = None
+        self,
+        wanted: Sequence[Submission],
+        *,
+        connection: Any = None,
+        actor: str | None = None,
+        traceparent: str | None = None,
     ) -> list[Made]:
         """Make jobs all or none; raise for the first that cannot be made."""
         who, now = actor_now(actor or self._actor), self.now()
         appends = [opening(each, who, now, traceparent) for each in wanted]
-        with self._joined(None) as transaction:
-            made = bulk.make_all(transaction, wanted, appends, self.settings.job_idempotency_ttl)
+        made = self._make_all(wanted, appends, connection)
         self.waker.wake()
         return made
 
     def checked(self, members: Mapping[str, Any], payload: bytes) -> Submission:
         """Check a request as JSON spells it; raise InvalidRequest with every breach."""
         return submission(members, payload, self.settings, self.now(), from_json=True)
-
-    # --- looking and changing --------------------------------------------------------------------------------------
 
     def get(self, job_id: UUID | str) -> JobState:
         """Return the job as the log says it is at this moment; raise JobNotFound."""
@@ -252,64 +222,13 @@ class Ledger:
             if not events:
                 return job
             append = _following(history, job, events, actor_now(actor or self._actor))
-            if connection is None:
-                (outcome,) = self.log.append([append])
-            else:
-                (outcome,) = append_on(caller_connection(connection), [append])
+            outcome = self._append(append, connection)
             if isinstance(outcome, Recorded):
                 if isinstance(events[-1], Enqueued):
                     self.waker.wake()
                 return self._after(job_id, outcome.version, connection)
             if isinstance(outcome, Blocked) and time.monotonic() > deadline:
                 raise Unavailable(f"job {job.id} is being changed by a transaction that stays open; try again later")
-
-    # --- collaborators, made when first needed ---------------------------------------------------------------------
-
-    @property
-    def settings(self) -> Settings:
-        if self._settings is None:
-            self._settings = settings_.load(**self._given)
-        return self._settings
-
-    @property
-    def database_url(self) -> str:
-        return self._given["database_url"] or self.settings.database_url or _embedded()[0]
-
-    @property
-    def redis_url(self) -> str:
-        return self._given["redis_url"] or self.settings.redis_url or _embedded()[1]
-
-    @property
-    def database(self) -> Database:
-        with self._lock:
-            if self._database is None:
-                self._database = Database(self.database_url, size=self.settings.database_pool_size)
-            return self._database
-
-    @property
-    def log(self) -> PostgresLog:
-        if self._log is None:
-            self._log = PostgresLog(self.database)
-        return self._log
-
-    @property
-    def waker(self) -> Waker:
-        if self._waker is None:
-            self._waker = Waker(self.redis_url)
-        return self._waker
-
-    def now(self) -> datetime:
-        """Return the database's time."""
-        return self.log.clock.now()
-
-    def close(self) -> None:
-        """Close the connections; a later call opens new ones."""
-        with self._lock:
-            if self._database is not None:
-                self._database.close()
-            self._database = self._log = None
-
-    # --- within ----------------------------------------------------------------------------------------------------
 
     def _check(self, members: dict[str, Any]) -> Submission:
         payload = payload_bytes(members.get("payload"))
@@ -327,15 +246,14 @@ class Ledger:
             raise InvalidRequest(breaches)
         return wanted
 
-    def _joined(self, connection: Any) -> AbstractContextManager[Connection[Any]]:
-        return joined(self.database, connection, KEY_WAIT)
+    def _make_all(self, wanted: Sequence[Submission], appends: Sequence[Append], connection: Any) -> list[Made]:
+        with joined(self.database, connection, KEY_WAIT) as transaction:
+            return bulk.make_all(transaction, wanted, appends, self.settings.job_idempotency_ttl)
 
-    def _submit_on(self, connection: Connection[Any], wanted: Submission, append: Append) -> Made:
-        earlier = claim_key(connection, wanted, append.job_id, self.settings.job_idempotency_ttl)
-        if earlier is not None:
-            return Made(earlier)
-        (recorded,) = taken(append_on(connection, [append]))
-        return Made(append.job_id, opened(append, recorded))
+    def _append(self, append: Append, connection: Any) -> Outcome:
+        appends = [append]
+        outcomes = self.log.append(appends) if connection is None else append_on(caller_connection(connection), appends)
+        return outcomes[0]
 
     def _after(self, job_id: UUID | str, version: int, connection: Any) -> JobState:
         job = fold(entry for entry in self.history(job_id, connection=connection) if entry.version <= version)
@@ -385,11 +303,4 @@ def _id(job_id: UUID | str) -> UUID:
     found = job_id if isinstance(job_id, UUID) else ids.parse(job_id)
     if found is None:
         raise JobNotFound(job_id)
-    return found
-
-
-def _embedded() -> tuple[str, str]:
-    found = running(Path.cwd() / ".ledger")
-    if found is None:
-        raise Unavailable("no servers: set DATABASE_URL and REDIS_URL, or start development servers with `ledger dev`")
     return found

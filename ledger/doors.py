@@ -1,0 +1,85 @@
+"""The doors of an application: its settings, the log, and the wake-up call, each opened when it is first needed.
+
+Nothing connects at import or construction, so a module that declares handlers can be loaded anywhere.
+"""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ledger import settings as settings_
+from ledger.errors import Unavailable
+from ledger.postgres import PostgresLog
+from ledger.runtime.database import Database
+from ledger.runtime.embedded import running
+from ledger.wake import Waker
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from ledger.settings import Settings
+
+
+class Doors:
+    """Where Postgres and Redis are: as given, else as the environment says, else the servers of `ledger dev`."""
+
+    def __init__(self, *, database_url: str | None, redis_url: str | None, settings: Settings | None) -> None:
+        self._given = {"database_url": database_url, "redis_url": redis_url}
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._log: PostgresLog | None = None
+        self._database: Database | None = None
+        self._waker: Waker | None = None
+
+    @property
+    def settings(self) -> Settings:
+        if self._settings is None:
+            self._settings = settings_.load(**self._given)
+        return self._settings
+
+    @property
+    def database_url(self) -> str:
+        return self._given["database_url"] or self.settings.database_url or _embedded()[0]
+
+    @property
+    def redis_url(self) -> str:
+        return self._given["redis_url"] or self.settings.redis_url or _embedded()[1]
+
+    @property
+    def database(self) -> Database:
+        with self._lock:
+            if self._database is None:
+                self._database = Database(self.database_url, size=self.settings.database_pool_size)
+            return self._database
+
+    @property
+    def log(self) -> PostgresLog:
+        if self._log is None:
+            self._log = PostgresLog(self.database)
+        return self._log
+
+    @property
+    def waker(self) -> Waker:
+        if self._waker is None:
+            self._waker = Waker(self.redis_url)
+        return self._waker
+
+    def now(self) -> datetime:
+        """Return the database's time."""
+        return self.log.clock.now()
+
+    def close(self) -> None:
+        """Close the connections; a later call opens new ones."""
+        with self._lock:
+            if self._database is not None:
+                self._database.close()
+            self._database = self._log = None
+
+
+def _embedded() -> tuple[str, str]:
+    found = running(Path.cwd() / ".ledger")
+    if found is None:
+        raise Unavailable("no servers: set DATABASE_URL and REDIS_URL, or start development servers with `ledger dev`")
+    return found
