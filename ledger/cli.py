@@ -34,13 +34,13 @@ SUMMARIES: dict[str, dict[str, str]] = {
     "Services": {
         "api": "Serve the HTTP API.",
         "worker": "Run the jobs of an application.",
-        "scheduler": "Do what is due: delays, retries, cron, silent workers.",
+        "scheduler": "Do what is due: delays, retries, expiry, silent workers.",
         "projector": "Keep the read models and the dispatch streams up to date.",
         "mcp": "Serve AI assistants over stdio.",
     },
     "Look and act": {
         "job": "Enqueue jobs, see what happened to them, change their course.",
-        "queue": "See how queues do; pause and resume them.",
+        "queue": "See how the queues are doing.",
         "dlq": "See dead letters; retry or discard them.",
         "schedule": "Have jobs enqueued by cron expressions.",
         "execution": "See the attempts: which run, where, how long.",

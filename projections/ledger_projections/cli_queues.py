@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @click.group(cls=RoomGroup, prefix="queue.")
 def queue() -> None:
-    """See how queues do; pause and resume them."""
+    """See how the queues are doing."""
 
 
 @queue.command("list", epilog=example("ledger queue list"))

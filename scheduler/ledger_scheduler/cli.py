@@ -10,7 +10,7 @@ from ledger.cli_output import example
 
 @click.command(epilog=example("ledger scheduler"))
 def scheduler() -> None:
-    """Do what is due: delays, retries, cron, silent workers.
+    """Do what is due: delays, retries, expiry, silent workers.
 
     Any number may run at once. SIGTERM or Ctrl-C lets the present step end; a second one leaves at once.
     """
