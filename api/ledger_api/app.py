@@ -23,6 +23,7 @@ from ledger_api.middleware.access_log import AccessLog
 from ledger_api.middleware.browsers import BrowserGuard
 from ledger_api.middleware.methods import UnknownMethods
 from ledger_api.middleware.request_id import RequestId
+from ledger_api.middleware.time_limit import TimeLimit
 from ledger_api.pages import Lag
 
 if TYPE_CHECKING:
@@ -39,7 +40,13 @@ App = falcon.App[falcon.Request, falcon.Response]
 def create_app(ledger: Ledger, queries: Queries, settings: Settings) -> App:
     """Return the API over these two doors."""
     metrics = Metrics(queries)
-    middleware = [RequestId(), AccessLog(metrics), UnknownMethods(), BrowserGuard(settings.api_host)]
+    middleware = [
+        RequestId(),
+        AccessLog(metrics),
+        TimeLimit(settings.api_timeout),
+        UnknownMethods(),
+        BrowserGuard(settings.api_host),
+    ]
     app: App = falcon.App(middleware=middleware)
     problems.install(app)
     for path, resource in {**_probes(ledger), "/metrics": metrics}.items():

@@ -18,6 +18,7 @@ from psycopg.errors import LockNotAvailable
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from ledger.errors import Unavailable
+from ledger.runtime import deadline
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -69,7 +70,8 @@ class Database:
         with reachable(self.url):
             connection = self._take()
             try:
-                yield connection
+                with deadline.watch(connection):
+                    yield connection
             finally:
                 if connection.broken:
                     self._pool.drain()  # what broke this one (a restart, mostly) broke the idle ones as well
@@ -92,6 +94,8 @@ class Database:
             except PoolTimeout:
                 if self._failed_at > began:
                     raise PoolTimeout("nobody answers there") from None
+                if deadline.remaining() == 0:
+                    raise PoolTimeout("the time limit passed while waiting for a connection") from None
                 if time.monotonic() - began > _POOL_WAIT:
                     raise PoolTimeout(
                         f"all {self.size} connections are in use; DATABASE_POOL_SIZE allows more"
