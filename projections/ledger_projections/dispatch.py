@@ -7,6 +7,8 @@ The cursor is also kept in memory, so a turn without work is one question. With 
 cursor last adds the messages first and takes the turn afterwards; taking it shows whether that memory is still true.
 When it is not, another dispatcher has taken over, and the messages of this one turn were sent twice.
 
+A batch with an event in it that cannot be read is halved until that event is alone, and then passed over.
+
 Redis may lose what it was given. `DispatchStreams` notices when it was emptied or replaced, and the reconciler looks
 every few seconds whether the jobs that have been ready longest are still there.
 """
@@ -18,6 +20,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import structlog
+from psycopg import DataError
 from psycopg.errors import SerializationFailure
 
 from ledger.cursor import Cursor, Range, gaps_between
@@ -72,6 +75,8 @@ class Dispatcher:
     def __init__(self, database: Database, redis_url: str, *, batch_size: int = BATCH_SIZE) -> None:
         self._database = database
         self._batch_size = batch_size
+        self._limit = batch_size
+        """Events the next turn reads at most; 0 passes over the next one, which cannot be read."""
         self._streams = DispatchStreams(redis_url)
         self._kept: AnyConnection | None = None
         self._cursor: Cursor | None = None
@@ -95,6 +100,12 @@ class Dispatcher:
                 return self._turn(self._connection())
         except (SerializationFailure, cursors.Overtaken):
             self._cursor = None
+            return True
+        except DataError:
+            self._cursor = None
+            if not self._limit:
+                raise
+            self._limit //= 2
             return True
         except BaseException:
             self._cursor = None
@@ -130,7 +141,7 @@ class Dispatcher:
         """Read a batch, add its messages and move the cursor; return whether there is more to read."""
         with connection.transaction():
             connection.execute(_PLAN_ONCE)
-            found = _read(connection, cursor, self._batch_size)
+            found = _read(connection, cursor, self._limit)
             if found.advance(cursor) == cursor:
                 return False
             if was_active := self._is_active:
@@ -146,6 +157,9 @@ class Dispatcher:
                 return True  # the next turn asks what has become of Redis, and this batch comes again
             moved = found.advance(cursor, cursors.current_xid(connection) if found.gaps else 0)
             cursors.move(connection, turn, moved)
+        if not self._limit:
+            log.error("an event cannot be read and is not dispatched", position=found.high, late=found.late)
+        self._limit = min(self._limit * 2 or 1, self._batch_size)
         self._cursor = moved
         self.dispatched += len(found.ready)
         return found.full
@@ -209,7 +223,8 @@ def _has_read_all(connection: AnyConnection, cursor: Cursor) -> bool:
 
 
 def _read(connection: AnyConnection, cursor: Cursor, limit: int) -> _Found:
-    parameters = {"high": cursor.high, "holes": multirange(cursor.holes), "limit": limit}
+    blind, limit = not limit, limit or 1
+    parameters = {"high": cursor.high, "holes": multirange(cursor.holes), "limit": limit, "blind": blind}
     rows: Sequence[tuple[Any, ...]] = connection.execute(_READ, parameters, binary=True).fetchall()
     xmin = rows[0][0]
     positions = [row[1] for row in rows if row[1] is not None]

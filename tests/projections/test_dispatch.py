@@ -17,7 +17,9 @@ from ledger_projections.dispatch import Dispatcher
 from ledger import keys
 from ledger.errors import Unavailable
 from ledger.events import Priority
+from ledger.ids import mint
 from ledger.message import Message
+from ledger.postgres import PostgresLog
 from ledger.runtime import failpoints
 from ledger.runtime.database import Database
 from tests.support.dispatching import dispatched, dispatching, drain, enqueue, hurry, messages
@@ -355,3 +357,19 @@ def _turn_both(one: Dispatcher, other: Dispatcher) -> tuple[()]:
     one.run_once()
     other.run_once()
     return ()
+
+
+@pytest.mark.parametrize("type_", [r'"a\u0000b"', "null", "[]", r'"\ud800"'])
+def test_an_event_that_cannot_be_read_does_not_stand_in_the_way_of_the_others(
+    database: str, redis_url: str, logs: Database, type_: str
+) -> None:
+    with dispatching(database, redis_url) as dispatcher:
+        with connect(database) as connection:
+            connection.execute(
+                "insert into ledger.events (job_id, version, kind, queue, priority, actor, data)"
+                " values (%s, 1, 'enqueued', 'mail', 2, 'stranger', %s)",
+                [mint(), f'{{"type": {type_}}}'],
+            )
+        jobs = enqueue(PostgresLog(logs), 3)
+        drain(dispatcher)
+        assert set(dispatched(redis_url)) >= set(jobs)
