@@ -78,10 +78,10 @@ def encode(event: Event) -> tuple[dict[str, Any], bytes | None]:
             assert_never(event)
 
 
-def decode(kind: Kind, version: int, schema_version: int, data: str | bytes, body: bytes | None) -> Event:
+def decode(kind: str, version: int, schema_version: int, data: str | bytes, body: bytes | None) -> Event:
     """Return the event a row holds; raise CorruptHistory when it does not hold one."""
     try:
-        return _decode(kind, version, schema_version, data, body)
+        return _decode(Kind(kind), version, schema_version, data, body)
     except (msgspec.MsgspecError, KeyError, TypeError, ValueError) as error:
         raise CorruptHistory(f"a {kind} event at version {version} cannot be read: {error}") from error
 

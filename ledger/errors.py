@@ -128,7 +128,13 @@ class InvalidSettings(LedgerError):
 
 
 class CorruptHistory(LedgerError):
-    """The log holds a step that no rule allows; the job is left alone and shown by `ledger verify`."""
+    """The log holds a step that no rule allows; the job is left alone and shown by `ledger verify`.
+
+    `queue` and `priority` of an event that cannot be read are those of its row.
+    """
+
+    queue: str | None = None
+    priority: int | None = None
 
 
 class Unavailable(LedgerError):

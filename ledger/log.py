@@ -11,6 +11,7 @@ from uuid import UUID
 
 import msgspec
 
+from ledger.errors import CorruptHistory
 from ledger.events import NO_TRACE, Event, Kind, Priority, Trace
 
 if TYPE_CHECKING:
@@ -98,3 +99,15 @@ class Log(Protocol):
     def histories(self, job_ids: Iterable[UUID]) -> dict[UUID, tuple[Entry, ...]]:
         """Return the histories of several jobs; the unknown ones are absent."""
         ...
+
+
+def readable(log: Log, job_ids: Sequence[UUID]) -> tuple[dict[UUID, tuple[Entry, ...]], dict[UUID, CorruptHistory]]:
+    """Return the histories that can be read, and why not of those that cannot: one of them harms no other."""
+    try:
+        return log.histories(job_ids), {}
+    except CorruptHistory as error:
+        if len(job_ids) == 1:
+            return {}, {job_ids[0]: error}
+    middle = len(job_ids) // 2
+    (histories, corrupt), (others, also_corrupt) = readable(log, job_ids[:middle]), readable(log, job_ids[middle:])
+    return histories | others, corrupt | also_corrupt

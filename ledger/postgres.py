@@ -13,7 +13,8 @@ import orjson
 from psycopg.errors import DeadlockDetected, LockNotAvailable
 
 from ledger.codec import decode, encode
-from ledger.events import KINDS, NO_TRACE, Entry, Event, Kind, Priority, Trace
+from ledger.errors import CorruptHistory
+from ledger.events import KINDS, NO_TRACE, Entry, Event, Priority, Trace
 from ledger.log import Append, Blocked, Conflict, Lease, Outcome, Recorded
 from ledger.runtime.clock import DatabaseClock
 from ledger.runtime.statements import statement
@@ -149,6 +150,10 @@ def grouped(rows: Iterable[tuple[Any, ...]]) -> dict[UUID, tuple[Entry, ...]]:
 
 def _entry(row: tuple[Any, ...]) -> Entry:
     job_id, version, position, at, kind, queue, priority, actor, schema_version, data, body, meta = row
-    event: Event = decode(Kind(kind), version, schema_version, data, None if body is None else body.encode())
+    try:
+        event: Event = decode(kind, version, schema_version, data, None if body is None else body.encode())
+    except CorruptHistory as error:
+        error.queue, error.priority = queue, priority
+        raise
     trace = NO_TRACE if meta is None else msgspec.json.decode(meta, type=Trace)
     return Entry(position, at, job_id, version, queue, Priority(priority), actor, event, trace, schema_version)

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 import msgspec
+import structlog
 from ledger_projections.reading import reading
 
 from ledger.commands import Events
 from ledger.errors import CommandRefused
 from ledger.events import Event, Trace
 from ledger.job import JobState, fold
-from ledger.log import Append, Blocked, Recorded
+from ledger.log import Append, Blocked, Recorded, readable
 from ledger.runtime import failpoints
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from ledger.events import Entry
     from ledger.log import Log
     from ledger.runtime.database import Database
+
+logger = structlog.get_logger()
 
 ACTOR = "scheduler"
 
@@ -63,7 +66,10 @@ def candidates(database: Database, statement: bytes, parameters: dict[str, Any])
 
 def _change(log: Log, job_ids: Sequence[UUID], rule: Rule, changed: Changed) -> None:
     appends: list[Append] = []
-    for history in log.histories(job_ids).values():
+    histories, corrupt = readable(log, job_ids)
+    for job_id, error in corrupt.items():
+        logger.error("job cannot be read, left alone", job_id=str(job_id), error=str(error))
+    for history in histories.values():
         job = fold(history)
         assert job is not None
         changed.versions[job.id] = job.version

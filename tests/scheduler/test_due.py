@@ -12,6 +12,7 @@ from ledger_scheduler.due import Due
 
 from ledger.errors import Unavailable
 from ledger.events import Kind, RetryPolicy
+from ledger.ids import mint
 from ledger.job import State
 from ledger.runtime.service import Loop
 from tests.support.servers import connect
@@ -179,3 +180,16 @@ def pass_time(stage: Stage, *, fold: bool = True) -> None:
     with stage.database.connection() as connection:
         while connection.execute(is_due).fetchone() != (True,):
             assert time.monotonic() < deadline
+
+
+def test_a_job_that_cannot_be_read_does_not_stand_in_the_way_of_the_others(stage: Stage, due: Due) -> None:
+    stage.execute(
+        "insert into ledger.events (job_id, version, kind, queue, priority, actor, data)"
+        " values (%s, 1, 'scheduled', 'mail', 2, 'stranger', %s)",
+        mint(),
+        '{"type": "email.send", "run_at": "2026-01-01T00:00:00Z", "max_retries": 3, "metadata": 5}',
+    )
+    jobs = [stage.enqueue(delay=SOON) for _ in range(3)]
+    while due.enqueued < len(jobs):
+        stage.turn(due)
+    assert {stage.job(job).state for job in jobs} == {State.READY}

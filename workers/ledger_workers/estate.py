@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from ledger import commands
 from ledger.events import Kind, Trace
 from ledger.job import State, fold
-from ledger.log import Append, Blocked
+from ledger.log import Append, Blocked, readable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -32,7 +32,7 @@ def settle_estate(log: Log, notes: Iterable[Note], worker_id: str, max_crashes: 
         return True
     reason = "shutdown" if killed else "lease_expired"
     appends: list[Append] = []
-    for history in log.histories(started).values():
+    for history in readable(log, list(started))[0].values():
         job = fold(history)
         if job is None or job.state is not State.RUNNING or job.worker_id != worker_id:
             continue

@@ -102,6 +102,9 @@ class Fetcher:
         self._meters.busy.set(self._slots.held)
         if self._stop.is_set():
             return
+        if self._leases.in_doubt:
+            self._hold(self._leases.recover())
+            return
         if not self._kept and self._redis_may_be_up():
             self._read(free)
         if self._kept:
@@ -150,7 +153,9 @@ class Fetcher:
                 self._strangers.hold(delivery)
 
     def _lease(self, messages: list[Message]) -> None:
-        runs = self._leases.take(messages)
+        self._hold(self._leases.take(messages))
+
+    def _hold(self, runs: list[Run]) -> None:
         self._slots.take(len(runs))
         for run in runs:
             self._meters.waited(run.state)

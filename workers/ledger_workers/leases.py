@@ -1,30 +1,42 @@
 """Leases: the right to run a job once, asked for in one statement, held until its outcome is on record.
 
 A lease is noted on the board before it is asked for. What the log does not grant was leased by another worker,
-cancelled, or never there; its message has done its duty all the same.
+cancelled, or never there; its message has done its duty all the same. Where the answer was lost, or could not be
+understood, the lease may have been granted: such wishes are kept until the log has told.
 """
 
 from __future__ import annotations
 
 import secrets
 import time
+from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from ledger.events import Kind, Trace
+import msgspec
+import structlog
+
+from ledger.errors import CorruptHistory
+from ledger.events import DeadLettered, Kind, Leased, Priority, Trace
 from ledger.handlers import Job, Token
 from ledger.job import fold
-from ledger.log import Append, Lease
+from ledger.log import Append, Blocked, Lease, readable
 from ledger.runtime import failpoints
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
+    from uuid import UUID
 
     from ledger.commands import Events
+    from ledger.events import Entry
     from ledger.job import JobState
     from ledger.log import Log
     from ledger.message import Message
     from ledger_workers.board import Board
+
+    Histories = dict[UUID, tuple[Entry, ...]]
+
+log = structlog.get_logger()
 
 
 class Run:
@@ -101,6 +113,13 @@ class Run:
         )
 
 
+class _Wish(msgspec.Struct, frozen=True):
+    """A lease asked for, and its line on the board."""
+
+    lease: Lease
+    line: int
+
+
 class Leases:
     """Gets leases for one worker process."""
 
@@ -108,6 +127,12 @@ class Leases:
         self._log = log
         self._board = board
         self._worker_id = worker_id
+        self._doubted: list[_Wish] = []
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether leases were asked for of which nobody knows if they were granted: `recover` finds out."""
+        return bool(self._doubted)
 
     def take(self, messages: Iterable[Message]) -> list[Run]:
         """Lease the jobs these messages name, as many as are still ready, in the order given. May raise Unavailable."""
@@ -116,23 +141,67 @@ class Leases:
             known = newest.get(message.job_id.int)
             if known is None or known.version < message.version:
                 newest[message.job_id.int] = message
-        lines = {number: self._board.lease(message.job_id) for number, message in newest.items()}
+        # Never used twice: a fresh beginning a batch, and the place in it.
+        batch = secrets.token_hex(8)
+        wishes = [
+            _Wish(Lease(each.job_id, each.version, f"{batch}{n:x}"), self._board.lease(each.job_id))
+            for n, each in enumerate(newest.values())
+        ]
         try:
-            # Never used twice: a fresh beginning a batch, and the place in it.
-            batch = secrets.token_hex(8)
-            wishes = [Lease(each.job_id, each.version, f"{batch}{n:x}") for n, each in enumerate(newest.values())]
-            histories = {history[0].job_id.int: history for history in self._log.lease(wishes, self._worker_id)}
-            failpoints.hit("after_lease")
-            runs: list[Run] = []
-            for number in newest:
-                history = histories.get(number)
-                if history is not None and (state := fold(history)) is not None:
-                    job = job_of(state, self._worker_id, history[0].trace.traceparent)
-                    runs.append(Run(state, job, lines.pop(number)))
-            return runs
-        finally:
-            for line in lines.values():
-                self._board.wipe(line)
+            histories = self._log.lease([wish.lease for wish in wishes], self._worker_id)
+        except BaseException:
+            self._doubted += wishes
+            raise
+        failpoints.hit("after_lease")
+        return self._runs(wishes, {history[0].job_id: history for history in histories})
+
+    def recover(self) -> list[Run]:
+        """Return the runs of the leases in doubt that were granted. May raise Unavailable; then they stay in doubt."""
+        wishes = self._doubted
+        # Asking again first: what is still under way from the last time can then no longer win unseen.
+        with suppress(CorruptHistory):
+            self._log.lease([wish.lease for wish in wishes], self._worker_id)
+        histories, corrupt = readable(self._log, [wish.lease.job_id for wish in wishes])
+        left = [wish for wish in wishes if (error := corrupt.get(wish.lease.job_id)) and not self._bury(wish, error)]
+        self._doubted = left
+        ours = {wish.lease.job_id: history for wish in wishes if (history := _granted(wish, histories))}
+        return self._runs([wish for wish in wishes if wish not in left], ours)
+
+    def _runs(self, wishes: Sequence[_Wish], histories: Histories) -> list[Run]:
+        runs: list[Run] = []
+        for wish in wishes:
+            history = histories.get(wish.lease.job_id)
+            if history is not None and (state := fold(history)) is not None:
+                job = job_of(state, self._worker_id, history[0].trace.traceparent)
+                runs.append(Run(state, job, wish.line))
+            else:
+                self._board.wipe(wish.line)
+        return runs
+
+    def _bury(self, wish: _Wish, error: CorruptHistory) -> bool:
+        """Dead-letter a job that cannot be read, if its lease is ours; False if that must be tried again."""
+        if error.queue is None or error.priority is None:
+            return True
+        detail = str(error)
+        append = Append(
+            job_id=wish.lease.job_id,
+            events=(DeadLettered(reason="poison", retry_count=0, crash_count=0, detail=detail),),
+            queue=error.queue,
+            priority=Priority(error.priority),
+            actor=f"worker:{self._worker_id}",
+            after_version=wish.lease.version + 1,
+            after_kind=Kind.LEASED,
+            nonce=wish.lease.nonce,
+        )
+        (outcome,) = self._log.append([append])
+        log.error("job cannot be read, dead-lettered", job_id=str(append.job_id), error=detail)
+        return not isinstance(outcome, Blocked)
+
+
+def _granted(wish: _Wish, histories: Histories) -> tuple[Entry, ...] | None:
+    history = histories.get(wish.lease.job_id)
+    last = history[-1].event if history else None
+    return history if isinstance(last, Leased) and last.nonce == wish.lease.nonce else None
 
 
 def job_of(state: JobState, worker_id: str, traceparent: str | None) -> Job:
