@@ -5,7 +5,6 @@ from __future__ import annotations
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
-from ledger.settings import from_env
 from tests.support.api_process import ApiProcess, api_process
 from tests.support.terminal import Terminal
 from tests.support.working import ROOT, ledger_on, until
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
 
 APP = "tests.support.ring_app:ledger"
 BASE = "/api/v1"
+READ_MODELS = ("/jobs", "/executions", "/queues", "/dlq")
 TEMPO = {
     # What a crash left behind is healed while the test waits.
     "SCHEDULER_STALE_JOB_TIMEOUT": "2s",
@@ -48,6 +48,10 @@ class Ring:
             assert terminal.wait() == 0, terminal.text
         return terminal
 
+    def is_ready(self) -> bool:
+        """Whether every read model is there."""
+        return all(self._api.request("GET", BASE + path).status == 200 for path in READ_MODELS)
+
     def get(self, path: str, status: int = 200) -> Any:
         answer = self._api.request("GET", BASE + path)
         assert answer.status == status, answer.body
@@ -70,13 +74,12 @@ class Ring:
 
 @contextmanager
 def running(database: str, redis_url: str, **environment: str) -> Iterator[Ring]:
-    """Start API, projector and scheduler, and wait until jobs are dispatched; workers are the test's own business."""
+    """Start API, projector and scheduler, and wait until they answer; workers are the test's own business."""
     environment = TEMPO | {"DATABASE_URL": database, "REDIS_URL": redis_url, "API_WORKERS": "1"} | environment
-    assert from_env(environment)
     with ExitStack() as stack:
         ledger = stack.enter_context(ledger_on(database, redis_url))
         ring = Ring(ledger, environment, stack)
         ring.start("projector")
-        until(lambda: ring.get("/jobs") == [])
+        until(ring.is_ready)
         ring.start("scheduler")
         yield ring
