@@ -11,20 +11,7 @@ from ledger_projections.dispatch import Dispatcher
 from ledger import keys
 from ledger.cli import main
 from ledger.job import State
-from ledger.runtime.database import Database
-from tests.support.lives import Lives, fold_all
-
-
-@pytest.fixture
-def pool(database):
-    pool = Database(database, size=4)
-    yield pool
-    pool.close()
-
-
-@pytest.fixture
-def lives(pool):
-    return Lives(pool)
+from tests.support.lives import fold_all
 
 
 @pytest.fixture

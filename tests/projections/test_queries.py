@@ -21,23 +21,10 @@ from ledger import ids
 from ledger.codec import rfc3339
 from ledger.errors import Unavailable
 from ledger.events import Priority
-from ledger.runtime.database import Database
-from tests.support.lives import Lives, fold_all
+from tests.support.lives import fold_all
 
 if TYPE_CHECKING:
     from uuid import UUID
-
-
-@pytest.fixture
-def pool(database):
-    pool = Database(database, size=4)
-    yield pool
-    pool.close()
-
-
-@pytest.fixture
-def lives(pool):
-    return Lives(pool)
 
 
 @pytest.fixture

@@ -28,18 +28,6 @@ TABLES = [table for projection in PROJECTIONS for table in projection.tables]
 
 
 @pytest.fixture
-def pool(database):
-    pool = Database(database, size=12)
-    yield pool
-    pool.close()
-
-
-@pytest.fixture
-def lives(pool):
-    return Lives(pool)
-
-
-@pytest.fixture
 def population(database, lives):
     """Forty jobs somewhere in their lives, born in three partitions."""
     made = [lives.enqueue(queue=f"q{n % 3}", priority=Priority(n % 4)) for n in range(34)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 import orjson
@@ -19,25 +20,15 @@ from ledger.errors import Unavailable
 from ledger.events import Enqueued, Priority, Request
 from ledger.log import Append
 from ledger.postgres import append_on
-from ledger.runtime.database import Database
-from tests.support.lives import Lives, fold_all
+from tests.support.lives import fold_all
+
+if TYPE_CHECKING:
+    from ledger.runtime.database import Database
 
 
 @pytest.fixture(autouse=True)
 def short_pause(monkeypatch):
     monkeypatch.setattr(stream_check, "PAUSE", 0.05)
-
-
-@pytest.fixture
-def pool(database):
-    pool = Database(database, size=4)
-    yield pool
-    pool.close()
-
-
-@pytest.fixture
-def lives(pool):
-    return Lives(pool)
 
 
 @pytest.fixture
