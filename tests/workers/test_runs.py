@@ -4,17 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from contextlib import closing
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
+from ledger_workers.board import Board
+from ledger_workers.executors.loop import LoopThread
+from ledger_workers.executors.processes import Processes
+from ledger_workers.executors.threads import Threads
+from ledger_workers.leases import Leases, Run
+from ledger_workers.runner import Runner
+from ledger_workers.slots import Slots
+from ledger_workers.watch import Watch
 
 from ledger import Job, Permanent, Retry, Snooze
-from ledger.events import Kind
+from ledger.events import Kind, Succeeded
 from ledger.handlers import current_job
-from tests.support.working import ended, kinds, reached, send, until, working
+from ledger.message import Message
+from tests.support.working import APP, ended, kinds, reached, send, until, working
 
 if TYPE_CHECKING:
+    from ledger_workers.runner import Verdict
+
     from ledger import Ledger
 
 
@@ -154,6 +166,36 @@ def test_a_thread_over_its_time_fails_at_once_and_keeps_its_slot(ledger: Ledger)
         assert ledger.get(after).state == "ready"
         let_go.set()
         assert ended(ledger, after).state == "succeeded"
+
+
+def test_a_run_that_begins_at_this_very_moment_is_not_over_its_time(ledger: Ledger) -> None:
+    class Watched(Run):
+        """Lets the watch look in the middle of everything."""
+
+        __slots__ = ()
+
+        def __setattr__(self, name: str, value: object) -> None:
+            super().__setattr__(name, value)
+            watch.run_once()
+
+    ledger.job("quick")(lambda: "well")
+    with closing(Board.create(10)) as board:
+        concluded: list[Verdict] = []
+
+        def conclude(_: Run, verdict: Verdict) -> None:
+            concluded.append(verdict)
+
+        (run,) = Leases(ledger.log, board, "w-1").take([Message(ledger.enqueue("quick"), 1, 1, "quick")])
+        slots, loop, processes = Slots(1), LoopThread(), Processes(APP)
+        watch = Watch({run.line: run}, Threads(0, lambda _: None), slots, ledger.database, conclude)
+        runner = Runner(
+            ledger.handlers, [], loop=loop, processes=processes, board=board, slots=slots, max_crashes=3,
+            conclude=conclude,
+        )  # fmt: skip
+        run.__class__ = Watched
+        runner.run(run)
+    (verdict,) = concluded
+    assert [type(event) for event in verdict(ledger.now())] == [Succeeded]
 
 
 def test_an_async_handler_over_its_time_is_cancelled(ledger: Ledger) -> None:

@@ -94,8 +94,9 @@ class Run:
     def ask_to_stop(self) -> None:
         """Tell the handler, and end it where that can be done."""
         self.job.cancel()
-        if self.stop is not None:
-            self.stop()
+        stop = self.stop  # looked up once: the handler may return at this moment
+        if stop is not None:
+            stop()
 
     def append(self, events: Events, worker_id: str) -> Append:
         """Return the append of this run's outcome; only the holder of the open lease gets it into the log."""

@@ -73,8 +73,10 @@ class Runner:
             return
         self._board.start(run.line)
         run.thread_id = threading.get_ident()
-        run.began_at = time.monotonic()
-        run.ends_at = run.began_at + run.job.timeout.total_seconds()
+        now = time.monotonic()
+        # In this order: to the watch, who began and ends at 0 is over its time.
+        run.ends_at = now + run.job.timeout.total_seconds()
+        run.began_at = now
         failpoints.hit("before_handler")
         verdict = self._verdict(run)
         failpoints.hit("after_handler")

@@ -74,7 +74,7 @@ class Watch:
         if now - self._looked_at >= _LOOK_AFTER:
             self._looked_at = now
             old = [run for run in runs if now - run.leased_at > _LOOK_AFTER]
-            if any(not run.began_at for run in old):
+            if any(not run.began_at and not run.settled for run in old):
                 self.give_back("lease_expired")
             self._tell_void([run for run in old if run.began_at and not run.settled and not run.job.cancelled])
 

@@ -108,13 +108,14 @@ class Processes:
     def run(self, run: Run) -> Any:
         """Return what the handler returns or raise what it raises; `run.stop` kills it."""
         process = self._take()
-        run.stop = process.kill
+        run.stop = lambda: self._kill(process, run)
         try:
             if run.job.cancelled:
                 process.kill()
             answer = _ask(process, run.job)
         finally:
-            run.stop = None
+            with self._lock:
+                run.stop = None
         if run.state.crash_count:
             _end(process)
         else:
@@ -128,6 +129,11 @@ class Processes:
             idle, self._idle = self._idle, []
         for process in idle:
             _end(process)
+
+    def _kill(self, process: subprocess.Popen[bytes], run: Run) -> None:
+        with self._lock:
+            if run.stop is not None:  # else it may be running another job by now
+                process.kill()
 
     def _take(self) -> subprocess.Popen[bytes]:
         with self._lock:
