@@ -32,6 +32,10 @@ TRANSIENT = (
 )
 """What goes away by itself: Redis is gone, starting, a replica just now, or full. The one list of it."""
 
+_REFUSALS = ("MISCONF", "NOREPLICAS", "MASTERDOWN", "CLUSTERDOWN", "BUSY ")
+"""How answers begin that the driver knows no class for: a Redis that cannot save, has lost its replicas or its master,
+or is held up by a script. They go away by themselves, too."""
+
 
 def connect(
     url: str, *, longest_block: float = 0.0, name: str = "ledger", on_connect: Callable[[], None] | None = None
@@ -66,6 +70,10 @@ def reachable(client: Redis) -> Generator[None]:
     try:
         yield
     except TRANSIENT as error:
+        raise Unavailable(f"Redis at {describe(client)} cannot be used: {error}") from error
+    except exceptions.ResponseError as error:
+        if not str(error).startswith(_REFUSALS):
+            raise
         raise Unavailable(f"Redis at {describe(client)} cannot be used: {error}") from error
 
 

@@ -9,10 +9,11 @@ import redis
 from ledger_projections.builtin import PROJECTIONS
 from ledger_projections.engine import Engine
 from ledger_workers.metrics import Meters
+from ledger_workers.ready import Ready
 from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 
-from ledger import keys
+from ledger import commands, keys
 from ledger.events import Kind, Priority
 from ledger.message import Message
 from ledger.runtime.database import Database
@@ -102,6 +103,32 @@ def test_without_redis_ready_jobs_come_from_the_read_model(database: str, privat
         "Redis is away; ready jobs are taken from the log's read model",
         "Redis is back",
     ]
+
+
+def test_a_redis_that_refuses_writes_is_as_good_as_away(database: str, private_redis: EmbeddedRedis) -> None:
+    with ledger_on(database, private_redis.url) as ledger, redis.Redis.from_url(private_redis.url) as client:
+
+        @ledger.job("add")
+        def add(a: int, b: int) -> int:
+            return a + b
+
+        client.config_set("min-replicas-to-write", 1)
+        job_id = ledger.enqueue("add", {"a": 1, "b": 2})
+        _fold_jobs(database)
+        with working(ledger):
+            assert ended(ledger, job_id).result == 3
+
+
+def test_a_job_that_is_ready_again_is_taken_again_while_redis_stays_away(database: str, ledger: Ledger) -> None:
+    ready = Ready(ledger.database, ["default"], ["t"])
+    job_id = ledger.enqueue("t")
+    _fold_jobs(database)
+    assert [message.version for message in ready.take(5)] == [1]
+    assert ready.take(5) == [], "the read model has not heard yet"
+    ledger.command(job_id, lambda job, _: commands.lease(job, "w-1", "nonce"))
+    ledger.command(job_id, lambda job, _: commands.release(job, "shutdown"))
+    _fold_jobs(database)
+    assert [message.version for message in ready.take(5)] == [3]
 
 
 def test_a_job_behind_a_long_one_is_given_back_though_it_was_leased(ledger: Ledger) -> None:

@@ -124,8 +124,8 @@ class Messages:
         while not self._left.wait(0.02) and time.monotonic() < deadline:
             try:
                 self._unblock()
-            except redis.TRANSIENT:
-                return
+            except (*redis.TRANSIENT, ResponseError):
+                return  # away, or not ours to control: the read ends by itself before long
 
     def close(self) -> None:
         """Leave no trace in Redis: a worker that has gone needs no consumers."""

@@ -37,6 +37,7 @@ class Ready:
             "queues": self._queues,
             "types": self._types,
             "tried": [message.job_id for message in self._tried],
+            "versions": [message.version for message in self._tried],
             "wanted": wanted,
         }
         with self._database.connection() as connection:

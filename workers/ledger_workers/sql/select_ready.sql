@@ -2,7 +2,7 @@
 --
 --   queues   names, the one to serve first in front
 --   types    the types this worker has handlers for
---   tried    ids of jobs it has tried lately; the read model may not have heard yet
+--   tried, versions   the jobs it has tried lately, and at which version; the read model may not have heard yet
 --   wanted   how many at most
 --
 -- A stale row does no harm: the lease asks the log. Served by the partial index on (queue, priority, ready_at) of ready
@@ -13,7 +13,9 @@ cross join lateral (
   select r.job_id, r.version, r.attempt, r.type, r.priority, r.ready_at
   from ledger_read.jobs r
   where r.queue = q.name and r.state = 'ready' and r.type = any (%(types)s::text[])
-    and r.job_id <> all (%(tried)s::uuid[])
+    and (r.job_id, r.version) not in (
+      select t.job_id, t.version from unnest(%(tried)s::uuid[], %(versions)s::int[]) as t (job_id, version)
+    )
   order by r.priority, r.ready_at
   limit %(wanted)s::int
 ) as j
