@@ -65,7 +65,7 @@ def raised(
     """Return the events of a run that ended in an exception."""
     failure = Failed(
         error_type=type(error).__name__,
-        error_message=plain(str(error)),
+        error_message=plain(message_of(error)),
         stack_trace=plain(stack),
         duration_ms=duration_ms,
     )
@@ -88,6 +88,14 @@ def encode_result(value: Any) -> bytes | None:
     if holds_null(result):
         raise Permanent("the handler's result holds the character U+0000, which cannot be kept")
     return result
+
+
+def message_of(error: BaseException) -> str:
+    """Return what the error says of itself; one that fails even at that must not harm its neighbours."""
+    try:
+        return str(error)
+    except Exception as trouble:  # noqa: BLE001 — the user's code
+        return f"(the error's own text cannot be had: {type(trouble).__name__})"
 
 
 def wish_of(error: BaseException) -> BaseException | None:

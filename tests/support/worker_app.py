@@ -65,6 +65,18 @@ def process_raises() -> None:
     raise LookupError("not there")
 
 
+class Mute(Exception):
+    """Fails even at saying what it is."""
+
+    def __str__(self) -> str:
+        raise LookupError
+
+
+@ledger.job("process_raises_rubbish", executor="process", max_retries=0)
+def process_raises_rubbish(mute: bool) -> None:
+    raise Mute if mute else ValueError("\ud800 and \0")
+
+
 @ledger.job("process_dies", executor="process")
 def process_dies() -> None:
     os._exit(9)

@@ -38,6 +38,17 @@ def test_an_error_comes_back_with_its_name_and_traceback(application: Ledger) ->
     assert "in process_raises" in job.failure.stack_trace
 
 
+@pytest.mark.parametrize(
+    ("mute", "message"), [(False, r"\ud800 and \x00"), (True, "(the error's own text cannot be had: LookupError)")]
+)
+def test_an_error_that_cannot_be_put_into_words_is_a_failure_not_a_crash(
+    application: Ledger, mute: bool, message: str
+) -> None:
+    with working(application):
+        job = ended(application, send(application, "process_raises_rubbish", {"mute": mute}, max_retries=0))
+    assert (job.state, job.crash_count, job.failure.error_message) == ("dead", 0, message)
+
+
 def test_over_its_time_it_is_killed(application: Ledger, tmp_path: Path) -> None:
     note = tmp_path / "pid"
     with working(application, concurrency=1):

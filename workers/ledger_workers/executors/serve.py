@@ -17,6 +17,7 @@ from typing import IO, Any
 from ledger import outcomes
 from ledger.handlers import Handler, current_job
 from ledger.runtime import logs
+from ledger.texts import plain
 from ledger_workers.application import load
 from ledger_workers.executors.processes import Answer, Order, receive, send
 from ledger_workers.runner import stack_of
@@ -44,14 +45,15 @@ def answer(handlers: Any, order: Order) -> Answer:
         value = handler.run(job)
         value = asyncio.run(value) if handler.is_async else value  # pyright: ignore[reportArgumentType]
         if isinstance(value, outcomes.Snooze):
-            return Answer(snooze=value.delay, snooze_reason=value.reason)
+            reason = None if value.reason is None else plain(value.reason)
+            return Answer(snooze=value.delay, snooze_reason=reason)
         return Answer(result=outcomes.encode_result(value))
     except BaseException as error:  # noqa: BLE001 — the boundary of a job
         wish = outcomes.wish_of(error)
         return Answer(
             error_type=type(error).__name__,
-            error_message=str(error),
-            stack_trace=stack_of(error),
+            error_message=plain(outcomes.message_of(error)),
+            stack_trace=plain(stack_of(error)),
             permanent=wish is not None and not isinstance(wish, outcomes.Retry),
             after=wish.after if isinstance(wish, outcomes.Retry) else None,
         )
