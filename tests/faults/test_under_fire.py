@@ -14,7 +14,7 @@ import redis
 from ledger import keys
 from ledger.events import Enqueued, Kind, Leased
 from tests.support.ring import Ring, running
-from tests.support.working import reached, until
+from tests.support.working import PATIENCE, reached, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,8 +44,8 @@ class Target:
         lines = self._notes.read_text().splitlines() if self._notes.exists() else []
         return [(job, int(version)) for job, version in (line.split() for line in lines)]
 
-    def await_runs(self, count: int) -> None:
-        until(lambda: len(self.runs()) >= count)
+    def await_runs(self, count: int, seconds: float = PATIENCE) -> None:
+        until(lambda: len(self.runs()) >= count, seconds)
 
     def histories(self) -> dict[str, tuple[Entry, ...]]:
         found = self.ring.ledger.log.histories(self.jobs)
@@ -109,7 +109,7 @@ def test_an_open_transaction_holds_up_nobody_else(database: str, redis_url: str,
         held = shot.ring.ledger.enqueue("record", payload, connection=writer)
         for _ in range(300):
             shot.load(1, seconds=0.0)
-            shot.await_runs(len(shot.jobs))
+            shot.await_runs(len(shot.jobs), seconds=4)  # before the reconciler could do what dispatch has not done
         waits = [first_wait(history) for history in shot.histories().values()]
         assert shot.runs()
         assert str(held) not in {job for job, _ in shot.runs()}
