@@ -8,13 +8,15 @@ flight.
 
 from __future__ import annotations
 
+import os
+import threading
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 from psycopg import conninfo
-from psycopg.errors import LockNotAvailable
+from psycopg.errors import LockNotAvailable, ReadOnlySqlTransaction
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from ledger.errors import Unavailable
@@ -26,8 +28,8 @@ if TYPE_CHECKING:
     from psycopg import Connection
     from psycopg.rows import TupleRow
 
-TRANSIENT = (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout)
-"""What goes away by itself: the server is gone, restarting, full or overloaded. The one list of it."""
+TRANSIENT = (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout, ReadOnlySqlTransaction)
+"""What goes away by itself: the server is gone, restarting, full, overloaded, or only a standby. The one list of it."""
 
 _TIMEOUTS = {
     "connect_timeout": 5,
@@ -42,23 +44,20 @@ _LOOK_AGAIN = 0.25
 
 
 class Database:
-    """A pool of connections to the log's database. Opens none until the first is needed; safe to share by threads."""
+    """A pool of connections to the log's database. Opens none until the first is needed; safe to share by threads, and
+    begun anew in a forked child, which must not talk on its parent's connections.
+    """
 
     def __init__(self, url: str, *, size: int = 10, name: str = "ledger") -> None:
         self.url = url
         self.size = size
-        self._pool: ConnectionPool[Connection[TupleRow]] = ConnectionPool(
-            url,
-            min_size=0,
-            max_size=size,
-            kwargs={**defaults(url, name), "autocommit": True},
-            reconnect_timeout=0,
-            max_idle=120,
-            open=False,
-            name=name,
-            reconnect_failed=self._note_failure,
-        )
+        self._name = name
         self._failed_at = float("-inf")
+        self._pool = self._new_pool()
+        self._parents: list[object] = []
+        """Pools of the processes we were forked from: kept, for to let go of one is to touch it."""
+        self._forking = threading.Lock()
+        self._pid = os.getpid()
 
     @contextmanager
     def connection(self) -> Generator[Connection[TupleRow]]:
@@ -66,24 +65,49 @@ class Database:
 
         Inside, `with connection.transaction()` groups statements.
         """
+        if self._pid != os.getpid():
+            self._begin_anew()
         self._pool.open()
         with reachable(self.url):
             connection = self._take()
             try:
                 with deadline.watch(connection):
                     yield connection
+            except ReadOnlySqlTransaction:
+                connection.close()  # this server is a standby by now: the next connection may find the primary
+                raise
             finally:
-                if connection.broken:
+                if connection.closed:
                     self._pool.drain()  # what broke this one (a restart, mostly) broke the idle ones as well
                 self._pool.putconn(connection)
 
     def dedicated(self) -> Connection[TupleRow]:
         """Open a connection that its caller keeps for good and closes: for the loops that never stop."""
         with reachable(self.url):
-            return psycopg.connect(self.url, autocommit=True, **defaults(self.url, self._pool.name))
+            return psycopg.connect(self.url, autocommit=True, **defaults(self.url, self._name))
 
     def close(self) -> None:
         self._pool.close(timeout=2)
+
+    def _new_pool(self) -> ConnectionPool[Connection[TupleRow]]:
+        return ConnectionPool(
+            self.url,
+            min_size=0,
+            max_size=self.size,
+            kwargs={**defaults(self.url, self._name), "autocommit": True},
+            reconnect_timeout=0,
+            max_idle=120,
+            open=False,
+            name=self._name,
+            reconnect_failed=self._note_failure,
+        )
+
+    def _begin_anew(self) -> None:
+        with self._forking:
+            if self._pid != os.getpid():
+                self._parents.append(self._pool)
+                self._pool = self._new_pool()
+                self._pid = os.getpid()
 
     def _take(self) -> Connection[TupleRow]:
         """Wait for a free connection, but not for a server that does not answer."""

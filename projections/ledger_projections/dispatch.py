@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 from psycopg import DataError
-from psycopg.errors import SerializationFailure
+from psycopg.errors import ReadOnlySqlTransaction, SerializationFailure
 
 from ledger.cursor import Cursor, Range, gaps_between
 from ledger.message import Message
@@ -107,8 +107,10 @@ class Dispatcher:
                 raise
             self._limit //= 2
             return True
-        except BaseException:
+        except BaseException as error:
             self._cursor = None
+            if self._kept is not None and isinstance(error.__cause__, ReadOnlySqlTransaction):
+                self._kept.close()  # this server is a standby by now
             raise
 
     def look_at_once(self) -> None:

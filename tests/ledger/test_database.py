@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
 
@@ -72,4 +74,39 @@ def test_an_error_of_the_statement_is_nobody_elses(database: str) -> None:
         connection.execute("select * from nothing")
     with pool.connection() as connection:
         assert connection.execute("select 1").fetchone() == (1,)
+    pool.close()
+
+
+FORKING = """
+import os
+import sys
+from ledger.runtime.database import Database
+
+def pid_there(database):
+    with database.connection() as connection:
+        return connection.execute("select pg_backend_pid()").fetchone()[0]
+
+database = Database(sys.argv[1])
+before = pid_there(database)
+child = os.fork()
+if child == 0:
+    os._exit(0 if pid_there(database) != before else 1)
+assert os.waitpid(child, 0)[1] == 0
+assert pid_there(database) == before
+database.close()
+"""
+
+
+def test_a_forked_child_has_connections_of_its_own(database: str) -> None:
+    subprocess.run([sys.executable, "-c", FORKING, database], check=True, timeout=60)
+
+
+def test_a_server_that_has_become_a_standby_is_away_and_left(database: str) -> None:
+    pool = Database(database, size=1)
+    with pool.connection() as connection:
+        connection.execute("set default_transaction_read_only = on")
+    with pytest.raises(Unavailable, match="read-only"), pool.connection() as connection:
+        connection.execute("create table written ()")
+    with pool.connection() as connection:
+        connection.execute("create table written ()")
     pool.close()
