@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -216,6 +217,29 @@ def test_an_outcome_the_log_cannot_keep_becomes_a_failure(bench: Bench) -> None:
     assert bench.job(bad).state == "retrying"
     assert "cannot be kept" in bench.job(bad).failure.error_message
     assert bench.held == 0
+
+
+def test_an_outcome_that_nothing_can_stand_for_stays_held(bench: Bench) -> None:
+    (run,) = bench.runs_of(1)
+
+    def refuse(_: Sequence[Append]) -> list[Outcome]:
+        raise ValueError("no rights")
+
+    bench.log.troubles = [refuse, refuse]
+    bench.conclude(run)
+    bench.turn()
+    assert bench.job(run).state == "running"
+    assert bench.held == 1, "forgotten, its lease would stay open as long as the worker lives"
+
+
+def test_stopping_waits_for_a_held_job_without_spinning(bench: Bench) -> None:
+    (run,) = bench.runs_of(1)
+    bench.log.troubles = [bench.log.held(run.state.id)] * 1000
+    bench.conclude(run)
+    bench.completer.start()
+    before = time.process_time()
+    assert not bench.completer.stop(1.0)
+    assert time.process_time() - before < 0.5
 
 
 def test_stopping_records_what_is_there(bench: Bench) -> None:

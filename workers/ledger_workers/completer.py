@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
-from ledger.errors import LeaseLost, Unavailable
+from ledger.errors import CorruptHistory, LeaseLost, Unavailable
 from ledger.events import Leased
 from ledger.log import Append, Blocked, Log, Recorded
 from ledger.runtime import failpoints
@@ -39,6 +39,7 @@ MOST_AT_ONCE = 1000
 _BLOCKED_PAUSE = 0.2
 _FIRST_PAUSE = 0.1
 _LONGEST_PAUSE = 5.0
+_HOPELESS_PAUSE = 5.0
 
 
 class ClockedLog(Log, Protocol):
@@ -96,6 +97,8 @@ class Completer:
         batch = self._gather(_BLOCKED_PAUSE if self._blocked else timeout)
         if batch:
             self._record(batch)
+        elif self._blocked and self._stopping:
+            self._give_up.wait(_BLOCKED_PAUSE)
         return bool(batch or self._blocked) or not self._stopping
 
     def _loop(self) -> None:
@@ -168,8 +171,9 @@ class Completer:
             self._record(batch[:middle])
             self._record(batch[middle:])
         elif batch[0].replaced:
+            # Not forgotten: a lease that nobody closes would be open as long as this worker lives.
             log.error("outcome cannot be recorded", **self._facts(batch[0].run), exc_info=error)
-            self._finish([batch[0].run])
+            self._put_off(batch[0], _HOPELESS_PAUSE)
         else:
             run = batch[0].run
             cause = RuntimeError(f"the outcome cannot be kept in the log ({type(error).__name__})")
@@ -185,11 +189,17 @@ class Completer:
                 self._refused(item)
             except Unavailable:
                 pass  # who won cannot be told now; it is asked again
+            except CorruptHistory as error:
+                log.error("lease lost, and who has it cannot be read", error=str(error), **self._facts(item.run))
+                return True
             else:
                 return True
-        item.not_before = time.monotonic() + _BLOCKED_PAUSE
-        self._blocked.append(item)
+        self._put_off(item, _BLOCKED_PAUSE)
         return False
+
+    def _put_off(self, item: _Concluded, pause: float) -> None:
+        item.not_before = time.monotonic() + pause
+        self._blocked.append(item)
 
     def _refused(self, item: _Concluded) -> None:
         """Tell and count a lost lease, unless what stands in the way is our own, of a commit whose answer was lost."""
