@@ -32,6 +32,7 @@ _MOVE = statement("ledger_projections", "move_cursor")
 _LATE = statement("ledger_projections", "read_late")
 _WINDOW = statement("ledger_projections", "read_window")
 _XID = statement("ledger_projections", "select_xid")
+_DRAWN = statement("ledger_projections", "select_drawn")
 
 
 class Overtaken(Exception):
@@ -76,6 +77,11 @@ class Seen:
 
     def batch(self, parked: Sequence[UUID] = ()) -> Batch:
         return Batch(self.low, self.high, self.late, parked=tuple(parked))
+
+
+def has_read_all(connection: AnyConnection, cursor: Cursor) -> bool:
+    """Whether there can be nothing new to this cursor. One short question; of no use in the transaction of a turn."""
+    return not cursor.hole_count and connection.execute(_DRAWN).fetchone() == (cursor.high,)
 
 
 def begin(connection: AnyConnection) -> None:

@@ -48,7 +48,6 @@ RECONCILE_INTERVAL = 5.0
 
 _START = statement("ledger_projections", "dispatch/start")
 _READ = statement("ledger_projections", "dispatch/read")
-_DRAWN = statement("ledger_projections", "dispatch/select_drawn")
 _PLAN_ONCE = statement("ledger_projections", "dispatch/plan_once")
 
 
@@ -134,7 +133,7 @@ class Dispatcher:
         if self._cursor is None and not self._take_cursor(connection):
             return False
         assert self._cursor is not None
-        busy = not _has_read_all(connection, self._cursor) and self._dispatch(connection, self._cursor)
+        busy = not cursors.has_read_all(connection, self._cursor) and self._dispatch(connection, self._cursor)
         if not busy and time.monotonic() >= self._reconcile_at:
             self._reconcile(connection)
         return busy or not self._streams.intact
@@ -218,10 +217,6 @@ def request_refill(redis_url: str) -> None:
     streams = DispatchStreams(redis_url)
     streams.forget()
     streams.close()
-
-
-def _has_read_all(connection: AnyConnection, cursor: Cursor) -> bool:
-    return not cursor.hole_count and connection.execute(_DRAWN).fetchone() == (cursor.high,)
 
 
 def _read(connection: AnyConnection, cursor: Cursor, limit: int) -> _Found:

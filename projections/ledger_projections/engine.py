@@ -4,12 +4,16 @@ The transaction is REPEATABLE READ, so that the cursor's read and every fold see
 asynchronously: a crash that takes the end of it away takes rows and cursor together. A turn that another projector has
 overtaken is rolled back.
 
+The cursor is also kept in memory, so a turn without work is one question, for a second at a time: another projector may
+have moved the cursor, or another generation may have come to be the live one.
+
 A batch that the data in it makes impossible is halved until the event is found. Its job is parked for this projection;
 everything else is applied.
 """
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -22,6 +26,7 @@ from ledger_projections import cursors, parked
 from ledger_projections.projection import SCHEMAS, Batch, Generation, Projection, fold
 
 if TYPE_CHECKING:
+    from ledger.cursor import Cursor
     from ledger.runtime.database import Database
     from ledger_projections.projection import AnyConnection
 
@@ -29,6 +34,9 @@ log = structlog.get_logger()
 
 BATCH_SIZE = 5000
 """Events a turn: large enough that most short jobs begin and end in one, small enough to stay within `work_mem`."""
+
+LOOK_INTERVAL = 1.0
+"""Seconds for which the cursor in memory is trusted."""
 
 POISON = (psycopg.DataError, psycopg.IntegrityError)
 """What the data in an event can cause. Anything else is our bug or the server's trouble, and parks nothing."""
@@ -51,6 +59,8 @@ class Engine:
         self.generation: Generation = generation
         self._database = database
         self._batch_size = batch_size
+        self._cursor: Cursor | None = None
+        self._trusted_until = 0.0
 
     def prepare(self) -> None:
         """Make the read model ready to be filled. Safe to call at once from several processes.
@@ -58,17 +68,27 @@ class Engine:
         Rows without a cursor, or a cursor without its tables, say nothing: such a read model begins anew. One that
         another version of the code fills is left alone; a rebuild replaces it.
         """
+        self._trusted_until = 0.0
         with self._database.connection() as connection, connection.transaction():
             prepare(connection, self.projection, self.generation)
 
     def run_once(self) -> bool:
         with self._database.connection() as connection:
+            if self._has_read_all(connection):
+                return False
+            self._trusted_until = 0.0
             try:
                 with connection.transaction():
                     cursors.begin(connection)
-                    return self._turn(connection)
+                    busy = self._turn(connection)
             except (SerializationFailure, cursors.Overtaken):
                 return True
+        self._trusted_until = time.monotonic() + LOOK_INTERVAL
+        return busy
+
+    def _has_read_all(self, connection: AnyConnection) -> bool:
+        trusted = self._cursor if time.monotonic() < self._trusted_until else None
+        return trusted is not None and cursors.has_read_all(connection, trusted)
 
     def _turn(self, connection: AnyConnection) -> bool:
         turn = cursors.take(connection, self.projection.name, self.generation)
@@ -79,7 +99,8 @@ class Engine:
             enter(connection, SCHEMAS[self.generation])
             batch = seen.batch(parked.jobs(connection, self.projection.name, self.generation))
             apply(connection, self.projection, self.generation, batch)
-        cursors.move(connection, turn, cursors.after(connection, turn.cursor, seen))
+        self._cursor = cursors.after(connection, turn.cursor, seen)
+        cursors.move(connection, turn, self._cursor)
         return seen.full
 
 

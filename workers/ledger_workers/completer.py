@@ -190,7 +190,7 @@ class Completer:
             except Unavailable:
                 pass  # who won cannot be told now; it is asked again
             except CorruptHistory as error:
-                log.error("lease lost, and who has it cannot be read", error=str(error), **self._facts(item.run))
+                log.exception("lease lost, and who has it cannot be read", error=str(error), **self._facts(item.run))
                 return True
             else:
                 return True
