@@ -98,6 +98,8 @@ class Supervisor:
         self._start_at = 0.0
         self._pause = 0.0
         self._stopping = False
+        self._asked = False
+        """A first signal came, though we may not have got round to it: a call to Postgres can take seconds."""
         self._kill_at = inf
         self._abandon_at = inf
         self._told = False
@@ -251,10 +253,11 @@ class Supervisor:
 
     def _signalled(self, number: int, _: object) -> None:
         # In the middle of anything: nothing but what is safe there.
-        if self._stopping:
+        if self._stopping or self._asked:
             self._code = 128 + number
             self._abandon_at = time.monotonic() + _LAST_WORDS
             self._kill()
+        self._asked = True
         self._news.put(signal.Signals(number))
 
     def _wait_for_news(self) -> None:
@@ -271,7 +274,7 @@ class Supervisor:
         self._wanted = 0
         self._beat_at = 0.0
         self._kill_at = time.monotonic() + patience
-        self._abandon_at = self._kill_at + _PATIENCE
+        self._abandon_at = min(self._abandon_at, self._kill_at + _PATIENCE)
         for child in self._children:
             child.process.send_signal(signal.SIGTERM)
 
