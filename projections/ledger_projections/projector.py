@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 DISPATCH_PAUSES = (timedelta(milliseconds=2), timedelta(milliseconds=40))
-"""A caller's own transaction wakes nobody when it commits; it is picked up by looking. Its enqueue did wake us, and from
-then on we look at growing intervals: a short transaction is picked up within milliseconds all the same."""
+"""A caller's own transaction wakes nobody when it commits; it is picked up by looking. Its enqueue did wake us, and
+from then on we look at growing intervals: a short transaction is picked up within milliseconds all the same."""
 READ_MODEL_PAUSES = (timedelta(milliseconds=25), timedelta(milliseconds=250))
 
 
