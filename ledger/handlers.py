@@ -43,6 +43,9 @@ OPTIONS = frozenset(
 """The options of `.enqueue`; a payload member of the same name could not be told from them."""
 
 
+_FIRST_WAIT = threading.Lock()
+
+
 class Token(NamedTuple):
     """The right to run this job now. It rises strictly within a job: hand it to whatever the handler writes to, which
     can then refuse a writer that has been overtaken.
@@ -74,7 +77,9 @@ class Job:
     correlation_id: str
     worker_id: str
     traceparent: str | None = None
-    _stop: threading.Event = field(default_factory=threading.Event, repr=False)
+    _cancelled: bool = field(default=False, init=False, repr=False)
+    _stop: threading.Event | None = field(default=None, init=False, repr=False)
+    """Made by the first `wait`: most handlers never do."""
 
     @property
     def payload(self) -> Any:
@@ -84,15 +89,19 @@ class Job:
     @property
     def cancelled(self) -> bool:
         """True once the run should stop: cancelled, over its time, or its worker is leaving. Look often."""
-        return self._stop.is_set()
+        return self._cancelled
 
     def cancel(self) -> None:
         """Ask the handler to stop; for the worker."""
-        self._stop.set()
+        self._cancelled = True  # first, so that a wait that begins at this moment sees it
+        if self._stop is not None:
+            self._stop.set()
 
     def wait(self, timeout: float) -> bool:
         """Wait up to so many seconds and return True at once when asked to stop: the sleep of a polite handler."""
-        return self._stop.wait(timeout)
+        with _FIRST_WAIT:
+            stop = self._stop = self._stop or threading.Event()
+        return self._cancelled or stop.wait(timeout)
 
 
 current_job: ContextVar[Job | None] = ContextVar("ledger_current_job", default=None)
