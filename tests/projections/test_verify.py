@@ -242,6 +242,17 @@ def test_more_failures_than_the_budget(system, lives):
     assert [found for _, _, found in system.found()["log: counts"]] == ["2 failures"]
 
 
+def test_a_lease_that_expired_before_its_run_began_is_no_crash(system, lives):
+    for blame in (lives.release, lives.crash):
+        job_id = lives.enqueue()
+        lives.lease(job_id)
+        lives.release(job_id, "lease_expired")
+        lives.lease(job_id)
+        blame(job_id)
+    system.settle()
+    assert system.found() == {}
+
+
 def test_crashes_miscounted_or_too_many(system, lives):
     job_id = lives.enqueue()
     for _ in range(2):

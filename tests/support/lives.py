@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from ledger_projections.projection import Projection
 
+    from ledger.events import EnqueueReason
     from ledger.job import JobState
     from ledger.runtime.database import Database
 
@@ -80,8 +81,8 @@ class Lives:
     def snooze(self, job_id: UUID) -> None:
         self._change(job_id, commands.snooze(self.job(job_id), self.log.clock.now() + timedelta(hours=1)))
 
-    def release(self, job_id: UUID) -> None:
-        self._change(job_id, commands.release(self.job(job_id), "shutdown"))
+    def release(self, job_id: UUID, reason: EnqueueReason = "shutdown") -> None:
+        self._change(job_id, commands.release(self.job(job_id), reason))
 
     def crash(self, job_id: UUID) -> None:
         self._change(job_id, commands.crash(self.job(job_id), 3), actor="scheduler")

@@ -1,12 +1,13 @@
 -- I9: `attempt` counts the job's leases from 1; since the last retry by an operator there are at most max_retries + 1
--- failures, the recorded crash_count is the number of workers lost, and it stays within max_crashes.
+-- failures, the recorded crash_count is the number of workers lost, and it stays within max_crashes. A lease that expired
+-- before its run began carries none and counts for nothing.
 --   max_crashes   the setting
 -- One pass in the order of the primary key. `round` counts the operator's retries, each of which gives a new budget.
 with marked as (
   select
     e.job_id, e.version, e.kind, e.data,
     e.kind = 'retried' and e.data ->> 'requeue_count' is not null as requeued,
-    (e.kind = 'enqueued' and e.data ->> 'reason' = 'lease_expired')
+    (e.kind = 'enqueued' and e.data ->> 'crash_count' is not null)
       or (e.kind = 'dead_lettered' and e.data ->> 'reason' = 'poison') as crashed
   from ledger.events e
 ),

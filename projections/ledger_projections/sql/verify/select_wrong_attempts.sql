@@ -23,7 +23,7 @@ expected as (
         when p.next_kind = 'failed' and p.second_kind = 'dead_lettered' then 'dead'
         when p.next_kind = 'dead_lettered' then 'crashed'
         when p.next_kind = 'scheduled' then 'snoozed'
-        when p.next_kind = 'enqueued' and p.next_data ->> 'reason' = 'lease_expired' then 'crashed'
+        when p.next_kind = 'enqueued' and p.next_data ->> 'crash_count' is not null then 'crashed'
         when p.next_kind = 'enqueued' then 'released'
         else p.next_kind::text
       end,

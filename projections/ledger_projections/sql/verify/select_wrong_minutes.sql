@@ -21,7 +21,7 @@ expected as (
       count(*) filter (where p.kind = 'dead_lettered'),
       count(*) filter (where p.kind = 'cancelled'),
       count(*) filter (
-        where (p.kind = 'enqueued' and p.data ->> 'reason' = 'lease_expired')
+        where (p.kind = 'enqueued' and p.data ->> 'crash_count' is not null)
           or (p.kind = 'dead_lettered' and p.before_kind = 'leased')
       ),
       count(*) filter (where p.kind = 'leased'),
