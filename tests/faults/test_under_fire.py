@@ -12,7 +12,7 @@ import pytest
 import redis
 
 from ledger import keys
-from ledger.events import Enqueued, Kind, Leased
+from ledger.events import Kind, Leased
 from tests.support.ring import Ring, running
 from tests.support.working import PATIENCE, reached, until
 
@@ -39,10 +39,15 @@ class Target:
         payload = {"path": str(self._notes), "seconds": seconds}
         self.jobs += self.ring.ledger.enqueue_many([{"type": "record", "payload": payload}] * count)
 
+    def notes(self) -> list[list[str]]:
+        """Every run so far, as its handler noted it: job, version of the lease, and process."""
+        return [line.split() for line in self._notes.read_text().splitlines()] if self._notes.exists() else []
+
     def runs(self) -> list[tuple[str, int]]:
-        """Every run so far, as its handler noted it: job and version of the lease."""
-        lines = self._notes.read_text().splitlines() if self._notes.exists() else []
-        return [(job, int(version)) for job, version in (line.split() for line in lines)]
+        return [(job, int(version)) for job, version, _ in self.notes()]
+
+    def await_run_by(self, pid: int) -> None:
+        until(lambda: str(pid) in {process for _, _, process in self.notes()})
 
     def await_runs(self, count: int, seconds: float = PATIENCE) -> None:
         until(lambda: len(self.runs()) >= count, seconds)
@@ -51,8 +56,13 @@ class Target:
         found = self.ring.ledger.log.histories(self.jobs)
         return {str(job_id): tuple(found[job_id]) for job_id in self.jobs}
 
-    def survives(self) -> dict[str, tuple[Entry, ...]]:
-        """Wait until every job has succeeded, hold the log against what the handlers noted, and return it."""
+    def lost(self) -> set[str]:
+        """Who closed leases of workers that were lost."""
+        entries = [entry for history in self.histories().values() for entry in history]
+        return {e.actor.partition(":")[0] for e in entries if getattr(e.event, "reason", None) == "lease_expired"}
+
+    def survives(self) -> None:
+        """Wait until every job has succeeded, and hold the log against what the handlers noted."""
         until(lambda: {job for job, _ in self.runs()} == set(map(str, self.jobs)))
         until(lambda: all(history[-1].kind is Kind.SUCCEEDED for history in self.histories().values()))
         histories, runs = self.histories(), self.runs()
@@ -66,7 +76,6 @@ class Target:
             assert [entry.kind for entry in history].count(Kind.SUCCEEDED) == 1
             assert (job, history[-2].version) in set(runs), "it succeeded without a run"
         self.ring.command("verify")
-        return histories
 
 
 @contextmanager
@@ -78,16 +87,16 @@ def target(database: str, redis_url: str, tmp_path: Path) -> Iterator[Target]:
 def test_kill_9_of_a_child_and_of_a_whole_family(database: str, redis_url: str, tmp_path: Path) -> None:
     with target(database, redis_url, tmp_path) as shot:
         first, _ = (shot.ring.start_worker("--concurrency", "4", "--processes", "2") for _ in range(2))
+        shot.load(400, seconds=0.05)
         until(lambda: len(first.family()) == 2)
-        shot.load(300, seconds=0.05)
-        shot.await_runs(50)
-        first.family()[0].kill()
-        shot.await_runs(120)
+        victim, other = first.family()
+        shot.await_run_by(victim.pid)
+        victim.kill()
+        until(lambda: shot.lost() == {"worker"})  # its supervisor
+        shot.await_run_by(other.pid)
         first.kill()
-        histories = shot.survives()
-    entries = [entry for history in histories.values() for entry in history]
-    lost = [entry for entry in entries if isinstance(entry.event, Enqueued) and entry.event.reason == "lease_expired"]
-    assert {entry.actor.partition(":")[0] for entry in lost} == {"worker", "scheduler"}, "nobody was hit"
+        shot.survives()
+        assert shot.lost() == {"worker", "scheduler"}
 
 
 def test_redis_flushed_twice(database: str, private_redis: EmbeddedRedis, tmp_path: Path) -> None:

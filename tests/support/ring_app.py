@@ -30,8 +30,8 @@ async def wait_async(seconds: float) -> bool:
 
 @ledger.job("record")
 def record(job: Job, path: str, seconds: float) -> None:
-    """Write which lease this is, and take a while: a line a run, whole or not at all."""
-    line = f"{job.id} {job.token.lease_version}\n"
+    """Write which lease this is and who runs it, and take a while: a line a run, whole or not at all."""
+    line = f"{job.id} {job.token.lease_version} {os.getpid()}\n"
     file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     try:
         os.write(file, line.encode())

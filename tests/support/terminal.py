@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Self
 
 import psutil
@@ -42,10 +43,12 @@ class Terminal:
         self.kill()
 
     def kill(self) -> None:
-        """Kill it and all that it has started, as a host does that loses its power."""
-        for process in self.family():
-            process.kill()
+        """Kill it and all that it has started, it first: nobody is left to tidy up."""
+        family = self.family()
         self._process.kill()
+        for process in family:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
         self._process.wait()
 
     def wait_for(self, words: str, seconds: float = 60) -> str:
