@@ -79,9 +79,37 @@ class Seen:
         return Batch(self.low, self.high, self.late, parked=tuple(parked))
 
 
-def has_read_all(connection: AnyConnection, cursor: Cursor) -> bool:
-    """Whether there can be nothing new to this cursor. One short question; of no use in the transaction of a turn."""
-    return not cursor.hole_count and connection.execute(_DRAWN).fetchone() == (cursor.high,)
+class Tail:
+    """Tells by one short question that there can be nothing to read.
+
+    That is so when the last position drawn is where the cursor stands, or when what lies between was drawn in vain:
+    those positions are void once everyone who may have drawn them has ended, and still nothing is to be seen.
+    """
+
+    def __init__(self) -> None:
+        self._drawn = 0
+        self._place = self._void = (0, 0)
+        """The cursor's position and the last one drawn."""
+        self._horizon = 0
+
+    def is_read(self, connection: AnyConnection, cursor: Cursor | None) -> bool:
+        """Ask. To be called before each turn's transaction."""
+        row = connection.execute(_DRAWN).fetchone()
+        assert row is not None
+        self._drawn = row[0]
+        if cursor is None or cursor.hole_count:
+            return False
+        return self._drawn == cursor.high or self._void == (cursor.high, self._drawn)
+
+    def nothing_seen(self, connection: AnyConnection, cursor: Cursor, xmin: int) -> None:
+        """Learn that a turn saw nothing above this cursor, in a snapshot with this xmin; in the turn's transaction."""
+        place = cursor.high, self._drawn
+        if cursor.hole_count or self._drawn <= cursor.high:
+            return
+        if self._place != place:
+            self._place, self._horizon = place, current_xid(connection)
+        elif xmin > self._horizon:
+            self._void = place
 
 
 def begin(connection: AnyConnection) -> None:

@@ -79,6 +79,7 @@ class Dispatcher:
         self._streams = DispatchStreams(redis_url)
         self._kept: AnyConnection | None = None
         self._cursor: Cursor | None = None
+        self._tail = cursors.Tail()
         self._is_active = False
         self._check_at = 0.0
         self._reconcile_at = 0.0
@@ -133,7 +134,7 @@ class Dispatcher:
         if self._cursor is None and not self._take_cursor(connection):
             return False
         assert self._cursor is not None
-        busy = not cursors.has_read_all(connection, self._cursor) and self._dispatch(connection, self._cursor)
+        busy = not self._tail.is_read(connection, self._cursor) and self._dispatch(connection, self._cursor)
         if not busy and time.monotonic() >= self._reconcile_at:
             self._reconcile(connection)
         return busy or not self._streams.intact
@@ -144,6 +145,7 @@ class Dispatcher:
             connection.execute(_PLAN_ONCE)
             found = _read(connection, cursor, self._limit)
             if found.advance(cursor) == cursor:
+                self._tail.nothing_seen(connection, cursor, found.xmin)
                 return False
             if was_active := self._is_active:
                 self._add(found.ready)

@@ -61,6 +61,7 @@ class Engine:
         self._batch_size = batch_size
         self._cursor: Cursor | None = None
         self._trusted_until = 0.0
+        self._tail = cursors.Tail()
 
     def prepare(self) -> None:
         """Make the read model ready to be filled. Safe to call at once from several processes.
@@ -74,7 +75,8 @@ class Engine:
 
     def run_once(self) -> bool:
         with self._database.connection() as connection:
-            if self._has_read_all(connection):
+            trusted = self._cursor if time.monotonic() < self._trusted_until else None
+            if self._tail.is_read(connection, trusted):
                 return False
             self._trusted_until = 0.0
             try:
@@ -85,10 +87,6 @@ class Engine:
                 return True
         self._trusted_until = time.monotonic() + LOOK_INTERVAL
         return busy
-
-    def _has_read_all(self, connection: AnyConnection) -> bool:
-        trusted = self._cursor if time.monotonic() < self._trusted_until else None
-        return trusted is not None and cursors.has_read_all(connection, trusted)
 
     def _turn(self, connection: AnyConnection) -> bool:
         turn = cursors.take(connection, self.projection.name, self.generation)
@@ -101,6 +99,8 @@ class Engine:
             apply(connection, self.projection, self.generation, batch)
         self._cursor = cursors.after(connection, turn.cursor, seen)
         cursors.move(connection, turn, self._cursor)
+        if seen.empty:
+            self._tail.nothing_seen(connection, self._cursor, seen.xmin)
         return seen.full
 
 

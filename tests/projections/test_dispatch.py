@@ -16,15 +16,17 @@ from ledger_projections.dispatch import Dispatcher
 
 from ledger import keys
 from ledger.errors import Unavailable
-from ledger.events import Priority
+from ledger.events import Enqueued, Priority, Request
 from ledger.ids import mint
+from ledger.log import Append
 from ledger.message import Message
-from ledger.postgres import PostgresLog
+from ledger.postgres import PostgresLog, append_on
 from ledger.runtime import failpoints
 from ledger.runtime.database import Database
 from tests.support.dispatching import dispatched, dispatching, drain, enqueue, hurry, messages
 from tests.support.lives import Lives, fold_all
 from tests.support.servers import connect
+from tests.support.working import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -373,3 +375,32 @@ def test_an_event_that_cannot_be_read_does_not_stand_in_the_way_of_the_others(
         jobs = enqueue(PostgresLog(logs), 3)
         drain(dispatcher)
         assert set(dispatched(redis_url)) >= set(jobs)
+
+
+def test_positions_drawn_in_vain_are_looked_at_until_nobody_can_fill_them(database: str, redis_url: str) -> None:
+    looks: list[int] = []
+    with dispatching(database, redis_url) as dispatcher, connect(database) as slow:
+        look = dispatcher._dispatch
+        dispatcher._dispatch = lambda *cursor: looks.append(1) or look(*cursor)
+
+        def looked() -> bool:
+            looks.clear()
+            drain(dispatcher)
+            return bool(looks)
+
+        with slow.transaction():
+            slow.execute("select pg_current_xact_id(), nextval('ledger.event_positions')")
+            assert [looked() for _ in range(5)] == [True] * 5, "somebody may still commit there"
+        until(lambda: not looked())
+        opening = Append(
+            job_id=mint(),
+            events=(Enqueued(request=Request(type="t")),),
+            queue="mail",
+            priority=Priority.MEDIUM,
+            actor="a",
+        )
+        with slow.transaction():
+            append_on(slow, [opening])
+            assert [looked() for _ in range(5)] == [True] * 5
+        drain(dispatcher)
+        assert dispatched(redis_url) == [opening.job_id]
