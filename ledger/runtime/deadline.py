@@ -30,6 +30,11 @@ def start(span: timedelta) -> None:
     _deadline.set(time.monotonic() + span.total_seconds())
 
 
+def clear() -> None:
+    """Lift the limit: what this thread does next is not part of it."""
+    _deadline.set(None)
+
+
 def remaining() -> float | None:
     """Return the seconds that are left, None where there is no limit."""
     deadline = _deadline.get()

@@ -10,6 +10,7 @@ from ledger_api.app import create_app
 from ledger_projections.queries import Queries
 
 from ledger import Ledger
+from ledger.runtime import deadline
 from ledger.settings import from_env
 from tests.support.api import Api, problem
 
@@ -33,5 +34,6 @@ def test_a_request_over_its_time_is_503_and_nothing_was_acknowledged(hasty, data
         assert time.monotonic() - began < 3
         connection.rollback()
         assert connection.execute("select count(*) from ledger.events").fetchone() == (1,)
+    assert deadline.remaining() is None, "the limit ends with its request"
     again = hasty.post("/jobs", {"type": "a"}, headers={"Idempotency-Key": "k"})
     assert (again.status_code, again.headers.get("Idempotency-Replayed")) == (201, None)

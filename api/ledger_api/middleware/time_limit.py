@@ -19,3 +19,9 @@ class TimeLimit:
     def process_request(self, req: falcon.Request, resp: falcon.Response) -> None:
         del req, resp
         deadline.start(self._span)
+
+    def process_response(
+        self, req: falcon.Request, resp: falcon.Response, resource: object, req_succeeded: bool
+    ) -> None:
+        del req, resp, resource, req_succeeded
+        deadline.clear()

@@ -13,7 +13,9 @@ depends_on = None
 def upgrade() -> None:
     # Straight to the driver: the file holds several statements, and its % and : are its own.
     script = Path(__file__).with_suffix(".sql").read_bytes()
-    op.get_bind().connection.driver_connection.execute(script)
+    driver = op.get_bind().connection.driver_connection
+    assert driver is not None
+    driver.execute(script)
 
 
 def downgrade() -> None:
