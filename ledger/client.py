@@ -19,10 +19,10 @@ from ledger import bulk, commands, ids, requests
 from ledger.connections import caller_connection, joined
 from ledger.doors import Doors
 from ledger.errors import Breach, InvalidRequest, JobNotFound, LedgerError, Unavailable, VersionConflict
-from ledger.events import Enqueued, Entry, Trace
+from ledger.events import Enqueued, Entry
 from ledger.handlers import OPTIONS, Handler, Handlers, Middleware
 from ledger.job import JobState, fold
-from ledger.log import Append, Blocked, Recorded
+from ledger.log import Append, Blocked, Recorded, following
 from ledger.opening import KEY_WAIT, Made, actor_now, opened, opening, payload_bytes, spelled, taken
 from ledger.postgres import append_on, histories_on
 from ledger.requests import Submission, submission
@@ -213,15 +213,14 @@ class Ledger(Doors):
         """Ask a rule what happens to the job and append it; when another writer was faster, look again."""
         deadline = time.monotonic() + BLOCKED_WAIT.total_seconds()
         while True:
-            history = self.history(job_id, connection=connection)
-            job = fold(history)
+            job = fold(self.history(job_id, connection=connection))
             assert job is not None
             if if_version is not None and job.version != if_version:
                 raise VersionConflict(job.id, if_version)
             events = rule(job, self.now())
             if not events:
                 return job
-            append = _following(history, job, events, actor_now(actor or self._actor))
+            append = following(job, events, actor_now(actor or self._actor))
             outcome = self._append(append, connection)
             if isinstance(outcome, Recorded):
                 if isinstance(events[-1], Enqueued):
@@ -282,21 +281,6 @@ class BoundHandler(Handler[P, R]):
         if ("delay" in arguments) == ("run_at" in arguments):
             raise InvalidRequest([Breach("/delay", "give either delay= or run_at=")])
         return self.enqueue(**arguments)
-
-
-def _following(history: tuple[Entry, ...], job: JobState, events: commands.Events, actor: str) -> Append:
-    last = history[-1]
-    return Append(
-        job_id=job.id,
-        events=events,
-        queue=job.queue,
-        priority=job.priority,
-        actor=actor,
-        after_version=job.version,
-        after_kind=last.kind,
-        nonce=job.nonce,
-        trace=Trace(correlation_id=job.correlation_id),
-    )
 
 
 def _id(job_id: UUID | str) -> UUID:

@@ -78,6 +78,10 @@ STEPS: dict[Kind, tuple[tuple[State | None, ...], State]] = {
 The README's picture is drawn from it."""
 
 
+LAST_KINDS: dict[State, Kind] = {to: kind for kind, (_, to) in STEPS.items()}
+"""The kind of a job's last event, by where it stands: each kind leads to a state of its own."""
+
+
 class JobState(msgspec.Struct, frozen=True, kw_only=True):
     """A job as its history says it is after `version` events."""
 

@@ -13,11 +13,13 @@ import msgspec
 
 from ledger.errors import CorruptHistory
 from ledger.events import NO_TRACE, Event, Kind, Priority, Trace
+from ledger.job import LAST_KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from ledger.events import Entry
+    from ledger.job import JobState
 
 
 class Append(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,6 +40,21 @@ class Append(msgspec.Struct, frozen=True, kw_only=True):
     nonce: str | None = None
     """Of the lease whose outcome this is; a void or foreign lease has another."""
     trace: Trace = NO_TRACE
+
+
+def following(job: JobState, events: tuple[Event, ...], actor: str) -> Append:
+    """Return the append of someone who has seen the job like this; of a running one, under its open lease."""
+    return Append(
+        job_id=job.id,
+        events=events,
+        queue=job.queue,
+        priority=job.priority,
+        actor=actor,
+        after_version=job.version,
+        after_kind=LAST_KINDS[job.state],
+        nonce=job.nonce,
+        trace=Trace(correlation_id=job.correlation_id),
+    )
 
 
 class Recorded(msgspec.Struct, frozen=True):

@@ -16,16 +16,15 @@ from ledger_projections.reading import reading
 
 from ledger.commands import Events
 from ledger.errors import CommandRefused
-from ledger.events import Event, Trace
+from ledger.events import Event
 from ledger.job import JobState, fold
-from ledger.log import Append, Blocked, Recorded, readable
+from ledger.log import Append, Blocked, Recorded, following, readable
 from ledger.runtime import failpoints
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-    from ledger.events import Entry
     from ledger.log import Log
     from ledger.runtime.database import Database
 
@@ -78,7 +77,7 @@ def _change(log: Log, job_ids: Sequence[UUID], rule: Rule, changed: Changed) -> 
         except CommandRefused:
             continue
         if events:
-            appends.append(_following(history, job, events))
+            appends.append(following(job, events, ACTOR))
     failpoints.hit("after_due")
     for append, outcome in zip(appends, log.append(appends), strict=True):
         if isinstance(outcome, Recorded):
@@ -87,17 +86,3 @@ def _change(log: Log, job_ids: Sequence[UUID], rule: Rule, changed: Changed) -> 
             del changed.versions[append.job_id]
         else:
             changed.versions[append.job_id] = outcome.version
-
-
-def _following(history: Sequence[Entry], job: JobState, events: Events) -> Append:
-    return Append(
-        job_id=job.id,
-        events=events,
-        queue=job.queue,
-        priority=job.priority,
-        actor=ACTOR,
-        after_version=job.version,
-        after_kind=history[-1].kind,
-        nonce=job.nonce,
-        trace=Trace(correlation_id=job.correlation_id),
-    )

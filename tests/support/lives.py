@@ -12,7 +12,7 @@ from ledger_projections.engine import Engine
 from ledger import commands, ids
 from ledger.events import Failed, Priority, Request, Trace
 from ledger.job import State, fold
-from ledger.log import Append, Lease, Recorded
+from ledger.log import Append, Lease, Recorded, following
 from ledger.postgres import PostgresLog
 
 if TYPE_CHECKING:
@@ -117,21 +117,7 @@ class Lives:
         self.succeed(job_id, duration_ms)
 
     def _change(self, job_id: UUID, events: commands.Events, actor: str = f"worker:{WORKER}") -> None:
-        last = self.log.history(job_id)[-1]
-        job = self.job(job_id)
-        self._append(
-            Append(
-                job_id=job_id,
-                events=events,
-                queue=job.queue,
-                priority=job.priority,
-                actor=actor,
-                after_version=job.version,
-                after_kind=last.kind,
-                nonce=job.nonce,
-                trace=Trace(correlation_id=job.correlation_id),
-            )
-        )
+        self._append(following(self.job(job_id), events, actor))
 
     def _append(self, append: Append) -> None:
         (outcome,) = self.log.append([append])

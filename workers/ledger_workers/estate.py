@@ -9,15 +9,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ledger import commands
-from ledger.events import Kind, Trace
 from ledger.job import State, fold
-from ledger.log import Append, Blocked, readable
+from ledger.log import Append, Blocked, following, readable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from ledger.commands import Events
-    from ledger.job import JobState
     from ledger.log import Log
     from ledger_workers.board import Note
 
@@ -37,19 +34,6 @@ def settle_estate(log: Log, notes: Iterable[Note], worker_id: str, max_crashes: 
         if job is None or job.state is not State.RUNNING or job.worker_id != worker_id:
             continue
         crashed = started[job.id]
-        appends.append(_append(job, commands.crash(job, max_crashes) if crashed else commands.release(job, reason)))
+        events = commands.crash(job, max_crashes) if crashed else commands.release(job, reason)
+        appends.append(following(job, events, f"worker:{job.worker_id}"))
     return not any(isinstance(outcome, Blocked) for outcome in log.append(appends))
-
-
-def _append(job: JobState, events: Events) -> Append:
-    return Append(
-        job_id=job.id,
-        events=events,
-        queue=job.queue,
-        priority=job.priority,
-        actor=f"worker:{job.worker_id}",
-        after_version=job.version,
-        after_kind=Kind.LEASED,
-        nonce=job.nonce,
-        trace=Trace(correlation_id=job.correlation_id),
-    )

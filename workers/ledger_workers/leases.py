@@ -17,10 +17,10 @@ import msgspec
 import structlog
 
 from ledger.errors import CorruptHistory
-from ledger.events import DeadLettered, Kind, Leased, Priority, Trace
+from ledger.events import DeadLettered, Kind, Leased, Priority
 from ledger.handlers import Job, Token
 from ledger.job import fold
-from ledger.log import Append, Blocked, Lease, readable
+from ledger.log import Append, Blocked, Lease, following, readable
 from ledger.runtime import failpoints
 
 if TYPE_CHECKING:
@@ -100,18 +100,7 @@ class Run:
 
     def append(self, events: Events, worker_id: str) -> Append:
         """Return the append of this run's outcome; only the holder of the open lease gets it into the log."""
-        state = self.state
-        return Append(
-            job_id=state.id,
-            events=events,
-            queue=state.queue,
-            priority=state.priority,
-            actor=f"worker:{worker_id}",
-            after_version=state.lease_version,
-            after_kind=Kind.LEASED,
-            nonce=state.nonce,
-            trace=Trace(correlation_id=state.correlation_id),
-        )
+        return following(self.state, events, f"worker:{worker_id}")
 
 
 class _Wish(msgspec.Struct, frozen=True):
