@@ -167,9 +167,7 @@ def _receive(config: pytest.Config) -> None:
 
 
 def _missing(reason: str) -> Servers:
-    if os.environ.get("CI"):
-        pytest.fail(reason)
-    pytest.skip(reason)
+    pytest.fail(reason)  # not a skip: without servers nothing would have been proved
 
 
 def _make_template(url: str, maintenance: psycopg.Connection, name: str) -> None:

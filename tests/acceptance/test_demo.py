@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -63,7 +62,7 @@ def test_ctrl_c_leaves_nothing(urls: dict[str, str], tmp_path: Path):
         assert gone(family)
 
 
-@pytest.mark.skipif(not os.environ.get("CI"), reason="in CI only: it takes a minute")
+@pytest.mark.heavy
 def test_the_whole_library(urls: dict[str, str], tmp_path: Path):
     with demo(tmp_path, **urls) as terminal:
         assert terminal.wait(170) == 0, terminal.text
