@@ -83,11 +83,12 @@ def check(app: str | None) -> None:
     settings_.load()
     data().print("settings  ok", highlight=False)
     if app is not None:
-        types = sorted(_imported(app).handlers)
+        types = sorted(imported(app).handlers)
         data().print(f"{app}  {len(types)} job types: {', '.join(types)}", markup=False, highlight=False)
 
 
-def _imported(app: str) -> Any:
+def imported(app: str) -> Any:
+    """Return the Ledger that `module:name` means, as seen from the working directory."""
     import sys  # noqa: PLC0415
     from importlib import import_module  # noqa: PLC0415
 

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ledger import settings as settings_
+from ledger.cli_config import imported
 from ledger.cli_output import DIRECTORY, ExitCode, Failure, Installation, data, example
 from ledger.runtime import processes
 from ledger.runtime.embedded import EmbeddedPostgres, EmbeddedRedis
@@ -132,9 +133,17 @@ def orders(app: str, settings: Settings) -> list[Order]:
     return [
         Order("projector", command("projector")),
         Order("api", command("api")),
-        Order("worker", command("worker", app), patience),
+        Order("worker", command("worker", app, "--queues", ",".join(queues(app, settings))), patience),
         Order("scheduler", command("scheduler")),
     ]
+
+
+def queues(app: str, settings: Settings) -> list[str]:
+    """Return the queues to take from: those of the settings, and those that the application's own handlers name."""
+    weighted = any(queue.weight for queue in settings.worker_queues)
+    taken = {q.name: f"{q.name}:{q.weight}" if weighted else q.name for q in settings.worker_queues}
+    named = sorted({handler.options.get("queue", "default") for handler in imported(app).handlers.values()})
+    return [*taken.values(), *(f"{name}:1" if weighted else name for name in named if name not in taken)]
 
 
 def stop(crew: Crew) -> None:
