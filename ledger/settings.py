@@ -7,6 +7,7 @@ but empty is an error, for it is nearly always a mistake in a deployment file. T
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
 Parse = Callable[[str], Any]
+
+SCOPES = ("read", "write", "admin")
+"""What a key may do; each includes the ones before."""
 
 QUEUE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,49}", re.ASCII)
 
@@ -47,6 +51,15 @@ class Queue:
 
 
 @dataclass(frozen=True, slots=True)
+class ApiKey:
+    """A key of the HTTP API as the environment names it; of its secret only the digest is kept."""
+
+    name: str
+    scope: str
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """What the processes go by. `database_url` and `redis_url` are None where the embedded servers are to be used."""
 
@@ -58,6 +71,8 @@ class Settings:
     api_workers: int
     api_threads: int
     api_timeout: timedelta
+    api_keys: tuple[ApiKey, ...]
+    api_rate_limit: int | None
     worker_concurrency: int
     worker_queues: tuple[Queue, ...]
     worker_poll_interval: timedelta
@@ -75,6 +90,8 @@ class Settings:
     job_max_crashes: int
     job_max_payload: int
     job_idempotency_ttl: timedelta
+    event_retention: timedelta | None
+    probe_port: int | None
     log_level: str
     log_format: str
 
@@ -120,13 +137,13 @@ def load(**given: Any) -> Settings:
 def _read(variable: Variable, env: Mapping[str, str], problems: list[str]) -> Any:
     text = env.get(variable.name, variable.default)
     if text is None:
-        return None
+        return () if variable.name == "API_KEYS" else None
     try:
         if not text.strip():
             raise ValueError("is set but empty; give it a value or unset it")
         return variable.parse(text.strip())
     except ValueError as error:
-        shown = "" if variable.name.endswith("_URL") else f"={text}"
+        shown = "" if variable.name.endswith(("_URL", "_KEYS")) else f"={text}"
         problems.append(f"{variable.name}{shown}: {error}")
         return None
 
@@ -206,6 +223,24 @@ def queues(text: str) -> tuple[Queue, ...]:
     return tuple(found)
 
 
+def api_keys(text: str) -> tuple[ApiKey, ...]:
+    """Read `name:scope:secret,…`. What is refused is told without the secret."""
+    found: list[ApiKey] = []
+    for number, item in enumerate(text.split(","), start=1):
+        name, _, rest = item.strip().partition(":")
+        scope, _, secret = rest.partition(":")
+        if not QUEUE_NAME.fullmatch(name):
+            raise ValueError(f"key {number} must be name:scope:secret, its name of letters, digits, '.', '_', '-'")
+        if scope not in SCOPES:
+            raise ValueError(f"the scope of key {name!r} must be one of {', '.join(SCOPES)}")
+        if len(secret) < 16:
+            raise ValueError(f"the secret of key {name!r} must have at least 16 characters")
+        found.append(ApiKey(name, scope, hashlib.sha256(secret.encode()).digest()))
+    if len({(key.name, key.digest) for key in found}) < len(found):
+        raise ValueError("names a key twice with the same secret")
+    return tuple(found)
+
+
 def _text(text: str) -> str:
     return text
 
@@ -219,6 +254,8 @@ VARIABLES: tuple[Variable, ...] = (
     Variable("API_WORKERS", _integer(1, 256), "2", "API processes"),
     Variable("API_THREADS", _integer(1, 256), "4", "threads in each of them"),
     Variable("API_TIMEOUT", _duration("100ms"), "15s", "limit of one request, then 503"),
+    Variable("API_KEYS", api_keys, None, "`name:scope:secret,…`; scope read, write or admin"),
+    Variable("API_RATE_LIMIT", _integer(1, 1_000_000), None, "requests a second for each key or address, per process"),
     Variable("WORKER_CONCURRENCY", _integer(1, 10_000), "10", "jobs at once in a worker process"),
     Variable("WORKER_QUEUES", queues, "critical,default,low", "in this order, or weighted: `critical:6,default:3`"),
     Variable("WORKER_POLL_INTERVAL", _duration("10ms"), "1s", "longest wait for work when nothing wakes the worker"),
@@ -236,6 +273,8 @@ VARIABLES: tuple[Variable, ...] = (
     Variable("JOB_MAX_CRASHES", _integer(1, 1000), "3", "the n-th worker a job kills dead-letters it as poison"),
     Variable("JOB_MAX_PAYLOAD", _size, "1MiB", "largest payload, in bytes as sent"),
     Variable("JOB_IDEMPOTENCY_TTL", _duration("1s"), "24h", "how long an idempotency key is kept"),
+    Variable("EVENT_RETENTION", _duration("24h"), None, "age at which ended jobs may leave the log; kept if unset"),
+    Variable("PROBE_PORT", _integer(0, 65535), None, "probes and metrics of worker, scheduler, projector"),
     Variable("LOG_LEVEL", _choice("debug", "info", "warning", "error"), "info", "least severe lines shown"),
     Variable("LOG_FORMAT", _choice("json", "console"), "json", "one JSON object a line, or coloured text"),
 )
