@@ -57,18 +57,20 @@ def job() -> None:
 @click.option("--delay", help="Run after so long, such as 5m.")
 @click.option("--scheduled-at", metavar="TIME", help="Run at a time, RFC 3339 with offset.")
 @click.option("--expires-at", metavar="TIME", help="Cancel unless started by then.")
+@click.option("--deadline", metavar="TIME", help="Never run past then.")
 @click.option("--retry", metavar="JSON", help='Such as {"backoff": "linear", "base": "2s"}.')
 @click.option("--metadata", metavar="KEY=VALUE", multiple=True, help="May be repeated.")
 @click.option("--idempotency-key", help="The same key and request make one job only.")
 @click.option("--correlation-id", help="[default: the job's id]")
 @click.option("--id", "id_", help="A UUIDv7 of your own.")
+@click.option("--payload-version", type=int, help="Which shape of the payload this is.  [default: 1]")
 @click.option("--wait", is_flag=True, help="Wait for the end; exit code 1 unless it succeeded.")
 @output_option
 def enqueue(type_: str, payload: str, wait: bool, output: str, **given: Any) -> None:
     """Make a job."""
     ledger = _ledger()
     members: dict[str, Any] = {"type": type_, **{name: value for name, value in given.items() if value}}
-    members |= {name: given[name] for name in ("max_retries",) if given[name] is not None}
+    members |= {name: given[name] for name in ("max_retries", "payload_version") if given[name] is not None}
     members |= {"id": members.pop("id_")} if "id_" in members else {}
     members |= {"metadata": _pairs(given["metadata"])} if given["metadata"] else {}
     members |= {"retry": _object(given["retry"], "/retry")} if given["retry"] else {}

@@ -102,10 +102,10 @@ class Ledger(Doors):
     ) -> UUID:
         """Make a job and return its id.
 
-        Options: queue, priority, max_retries, timeout, delay or run_at, expires_at, retry, metadata, idempotency_key,
-        correlation_id, job_id. With `connection` (psycopg, or SQLAlchemy's Connection or Session) it joins the caller's
-        transaction: commit and rollback, also to a savepoint, decide whether the job exists. Raises InvalidRequest,
-        JobExists, IdempotencyConflict, IdempotencyKeyInUse, Unavailable.
+        Options: queue, priority, max_retries, timeout, delay or run_at, expires_at, deadline, retry, metadata,
+        idempotency_key, correlation_id, job_id, payload_version. With `connection` (psycopg, or SQLAlchemy's Connection
+        or Session) it joins the caller's transaction: commit and rollback, also to a savepoint, decide whether the job
+        exists. Raises InvalidRequest, JobExists, IdempotencyConflict, IdempotencyKeyInUse, Unavailable.
         """
         wanted = self._check({"type": type, "payload": payload, **spelled(options)})
         return self.submit(wanted, connection=connection).job_id

@@ -126,10 +126,12 @@ def _request_data(request: Request | None) -> dict[str, Any]:
         "retry": msgspec.structs.asdict(request.retry),
         "scheduled_at": _time(request.scheduled_at),
         "expires_at": _time(request.expires_at),
+        "deadline": _time(request.deadline),
         "metadata": request.metadata or None,
         "idempotency_key": request.idempotency_key,
         "schedule_id": _text(request.schedule_id),
         "tick_at": _time(request.tick_at),
+        "payload_version": request.payload_version if request.payload_version != 1 else None,
     }
 
 

@@ -15,6 +15,7 @@ from ledger.events import (
     CancelCause,
     Cancelled,
     DeadLettered,
+    DeathReason,
     Discarded,
     Enqueued,
     EnqueueReason,
@@ -64,21 +65,21 @@ def fail(
 ) -> Events:
     """Record a failed run and what follows from it: a retry while the budget lasts, else death.
 
-    `after` is the handler's own wish (`Retry(after=…)`): exactly that long, and it uses one retry like any other.
+    `after` is the handler's own wish (`Retry(after=…)`): exactly that long, and it uses one retry like any other. None
+    is scheduled for after the job's deadline.
     """
     _require_running(job, "fail")
     if permanent or job.retry_count >= job.request.max_retries:
-        reason = "permanent" if permanent else "retries_exhausted"
-        return (failure, DeadLettered(reason=reason, retry_count=job.retry_count, crash_count=job.crash_count))
+        return (failure, _death(job, "permanent" if permanent else "retries_exhausted"))
     seconds = (
         backoff.delay(job.request.retry, job.retry_count, job.delay_seconds, random)
         if after is None
         else after.total_seconds()
     )
-    retried = Retried(
-        run_at=now + timedelta(seconds=seconds), delay_seconds=round(seconds, 6), retry_count=job.retry_count + 1
-    )
-    return (failure, retried)
+    run_at = now + timedelta(seconds=seconds)
+    if job.request.deadline is not None and run_at >= job.request.deadline:
+        return (failure, _death(job, "permanent", "the next retry would have come after the job's deadline"))
+    return (failure, Retried(run_at=run_at, delay_seconds=round(seconds, 6), retry_count=job.retry_count + 1))
 
 
 def snooze(job: JobState, run_at: datetime, reason: str | None = None) -> Events:
@@ -141,6 +142,8 @@ def retry(job: JobState, now: datetime, delay: timedelta | None = None, reason: 
     """Give a dead job a new budget, by an operator's word: at once, or after `delay`."""
     _require(job, "retry", State.DEAD, allowed="only a dead job can be retried")
     wait = delay or timedelta()
+    if job.request.deadline is not None and now + wait >= job.request.deadline:
+        raise CommandRefused(job.id, "retry", job.state, job.version, "it would run after its deadline")
     retried = Retried(
         run_at=now + wait,
         delay_seconds=wait.total_seconds(),
@@ -157,6 +160,10 @@ def discard(job: JobState, reason: str | None = None) -> Events:
         return ()
     _require(job, "discard", State.DEAD, allowed="only a dead job can be discarded")
     return (Discarded(reason=reason),)
+
+
+def _death(job: JobState, reason: DeathReason, detail: str | None = None) -> DeadLettered:
+    return DeadLettered(reason=reason, retry_count=job.retry_count, crash_count=job.crash_count, detail=detail)
 
 
 def _require(job: JobState, verb: str, *states: State, allowed: str) -> None:

@@ -12,6 +12,7 @@
     ├── LeaseLost             the outcome of a run whose lease is void
     ├── UnknownType           no handler is registered for the type
     ├── JobTimeout            a run went over its time limit
+    ├── DeadlineExceeded      a run was still under way at its job's deadline
     ├── InvalidSettings       the environment holds nonsense, every variable named
     ├── CorruptHistory        a job's events contradict each other or the rules
     └── Unavailable           Postgres or Redis cannot be reached, or cannot be started
@@ -26,6 +27,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
     from uuid import UUID
 
 
@@ -117,6 +119,12 @@ class JobTimeout(LedgerError):
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
         super().__init__(f"ran longer than its timeout of {seconds:g} s")
+
+
+class DeadlineExceeded(LedgerError):
+    def __init__(self, deadline: datetime) -> None:
+        self.deadline = deadline
+        super().__init__(f"was still running at its deadline, {deadline.isoformat()}")
 
 
 class InvalidSettings(LedgerError):

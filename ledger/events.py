@@ -78,10 +78,20 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     retry: RetryPolicy = RetryPolicy()
     scheduled_at: datetime | None = None
     expires_at: datetime | None = None
+    """If it has not started by then, it is cancelled."""
+    deadline: datetime | None = None
+    """It is never run past this moment, begun or not."""
     metadata: dict[str, str] = {}
     idempotency_key: str | None = None
     schedule_id: UUID | None = None
     tick_at: datetime | None = None
+    payload_version: int = 1
+    """Which shape of its type's payload this is; an old one is lifted when the handler is called."""
+
+    @property
+    def start_by(self) -> datetime | None:
+        """The moment after which a job that waits is not started any more."""
+        return min((at for at in (self.expires_at, self.deadline) if at is not None), default=None)
 
 
 class Scheduled(msgspec.Struct, frozen=True):

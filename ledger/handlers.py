@@ -36,8 +36,8 @@ Middleware = Callable[["Job", Callable[["Job"], Any]], Any]
 
 OPTIONS = frozenset(
     {
-        "queue", "priority", "max_retries", "timeout", "delay", "run_at", "expires_at", "retry", "metadata",
-        "idempotency_key", "correlation_id", "job_id", "connection",
+        "queue", "priority", "max_retries", "timeout", "delay", "run_at", "expires_at", "deadline", "retry",
+        "metadata", "idempotency_key", "correlation_id", "job_id", "payload_version", "connection",
     }
 )  # fmt: skip
 """The options of `.enqueue`; a payload member of the same name could not be told from them."""

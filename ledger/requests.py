@@ -32,11 +32,12 @@ _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:[Zz]|
 MAX_DELAY = timedelta(days=5 * 366)
 MAX_TIMEOUT = timedelta(hours=168)
 MIN_TIMEOUT = timedelta(milliseconds=1)
+MAX_PAYLOAD_VERSION = 2**31 - 1
 
 MEMBERS = frozenset(
     {
         "type", "payload", "queue", "priority", "max_retries", "timeout", "timeout_seconds", "scheduled_at", "delay",
-        "expires_at", "retry", "metadata", "id", "idempotency_key", "correlation_id",
+        "expires_at", "deadline", "retry", "metadata", "id", "idempotency_key", "correlation_id", "payload_version",
     }
 )  # fmt: skip
 """The fields of a request to enqueue."""
@@ -73,9 +74,7 @@ def submission(
             )
         )
     scheduled_at = _scheduled_at(check, now)
-    expires_at = check.time("expires_at")
-    if expires_at is not None and expires_at <= max(now, scheduled_at or now):
-        check.breach("expires_at", "must be later than now and than scheduled_at")
+    soonest = max(now, scheduled_at or now)
     key = check.text("idempotency_key", _IDEMPOTENCY_KEY, "1 to 255 printable ASCII characters")
     request = Request(
         type=_type(check),
@@ -84,9 +83,11 @@ def submission(
         timeout_seconds=_timeout(check, settings).total_seconds(),
         retry=_retry(check, settings),
         scheduled_at=scheduled_at,
-        expires_at=expires_at,
+        expires_at=_later(check, "expires_at", soonest),
+        deadline=_later(check, "deadline", soonest),
         metadata=_metadata(check),
         idempotency_key=key,
+        payload_version=check.integer("payload_version", 1, MAX_PAYLOAD_VERSION, 1),
     )
     found = Submission(
         request=request,
@@ -237,6 +238,13 @@ def _scheduled_at(check: _Check, now: datetime) -> datetime | None:
         check.breach("scheduled_at", "is more than 5 years ahead")
         return None
     return now + delay if delay else at
+
+
+def _later(check: _Check, name: str, soonest: datetime) -> datetime | None:
+    at = check.time(name)
+    if at is not None and at <= soonest:
+        check.breach(name, "must be later than now and than scheduled_at")
+    return at
 
 
 def _retry(check: _Check, settings: Settings) -> RetryPolicy:

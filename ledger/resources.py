@@ -49,6 +49,7 @@ def job_resource(job: JobState, *, payload: bool = True) -> Resource:
         "scheduled_at": time(request.scheduled_at),
         "run_at": time(job.run_at),
         "expires_at": time(request.expires_at),
+        "deadline": time(request.deadline),
         "created_at": time(job.created_at),
         "started_at": time(job.started_at),
         "completed_at": time(job.completed_at),

@@ -177,7 +177,7 @@ def _job_row(job: JobState) -> Row:
     request = job.request
     return (
         request.type, job.queue, job.priority, job.state.value, job.version, job.attempt, job.retry_count,
-        job.crash_count, request.max_retries, job.requeue_count, job.requeued_at, job.run_at, request.expires_at,
+        job.crash_count, request.max_retries, job.requeue_count, job.requeued_at, job.run_at, request.start_by,
         job.created_at, job.ready_at, job.started_at, job.completed_at, job.updated_at, job.worker_id,
         job.correlation_id, request.schedule_id,
     )  # fmt: skip

@@ -7,7 +7,7 @@ from ledger_projections.projection import Projection
 
 JOBS = Projection(
     name="jobs",
-    version=1,
+    version=2,
     tables=("jobs",),
     create=statement("ledger_projections", "jobs/create"),
     folds=(statement("ledger_projections", "jobs/fold"),),

@@ -66,8 +66,8 @@ class Due:
 
 
 def _rule(job: JobState, now: datetime) -> commands.Events:
-    expires_at = job.request.expires_at
-    if expires_at is not None and expires_at <= now:
+    start_by = job.request.start_by
+    if start_by is not None and start_by <= now:
         return commands.expire(job)
     if job.run_at is not None and job.run_at > now:
         return ()  # retried anew since the read model was folded

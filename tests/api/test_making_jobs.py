@@ -14,9 +14,9 @@ from tests.support.api import problem, wrong
 
 JOB_MEMBERS = {
     "id", "type", "payload", "queue", "priority", "state", "version", "attempt", "max_retries", "retry_count",
-    "crash_count", "timeout_seconds", "retry", "scheduled_at", "run_at", "expires_at", "created_at", "started_at",
-    "completed_at", "last_error", "result", "worker_id", "metadata", "idempotency_key", "correlation_id", "schedule_id",
-    "tick_at",
+    "crash_count", "timeout_seconds", "retry", "scheduled_at", "run_at", "expires_at", "deadline", "created_at",
+    "started_at", "completed_at", "last_error", "result", "worker_id", "metadata", "idempotency_key", "correlation_id",
+    "schedule_id", "tick_at",
 }  # fmt: skip
 
 
@@ -46,6 +46,7 @@ def test_every_option_is_honoured(api, ledger):
         "timeout": "1h30m",
         "scheduled_at": at,
         "expires_at": expires,
+        "deadline": expires,
         "retry": {"backoff": "linear", "base": "PT2S", "max": "1m", "jitter": "none"},
         "metadata": {"stream": "mine", "message_id": "too"},
         "id": str(ids.mint()),
@@ -53,7 +54,9 @@ def test_every_option_is_honoured(api, ledger):
         "correlation_id": "order-7",
     }
     job = api.post("/jobs", asked).json
-    same = ("type", "payload", "queue", "priority", "max_retries", "scheduled_at", "expires_at", "metadata", "id")
+    same = (
+        "type", "payload", "queue", "priority", "max_retries", "scheduled_at", "expires_at", "deadline", "metadata", "id",
+    )  # fmt: skip
     assert {name: job[name] for name in same} == {name: asked[name] for name in same}
     assert (job["state"], job["run_at"], job["timeout_seconds"]) == ("scheduled", at, 5400)
     assert job["retry"] == {"backoff": "linear", "base_seconds": 2, "max_seconds": 60, "jitter": "none"}

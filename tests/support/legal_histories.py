@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 SCHEDULE_ID = UUID("019ab3d0-0000-7000-8000-0000000000cc")
 LATER = NOON + timedelta(hours=1)
+_TWO_HOURS = timedelta(hours=2)
 
 FAILURES = (
     Failed("ValueError", "no such address", "Traceback: …\n  raise ValueError", 12.5),
@@ -37,6 +38,7 @@ submissions = st.builds(
     type=st.sampled_from(["email.send", "report.make"]),
     max_retries=st.integers(0, 1),
     expires_at=st.sampled_from([None, LATER]),
+    deadline=st.sampled_from([None, LATER - timedelta(minutes=1), LATER + 3 * _TWO_HOURS]),
     schedule_id=st.sampled_from([None, SCHEDULE_ID]),
 )
 
@@ -126,9 +128,14 @@ def choices(job: JobState, now: datetime) -> list[Callable[[], tuple[Event, ...]
             ]
         case State.DEAD:
             return [
-                *[lambda: commands.retry(job, now)] * 3,
-                *[lambda: commands.retry(job, now, timedelta(hours=2), "once more")] * 2,
+                *[lambda: commands.retry(job, now)] * (3 if _in_time(job, now) else 0),
+                *[lambda: commands.retry(job, now, _TWO_HOURS, "once more")]
+                * (2 if _in_time(job, now + _TWO_HOURS) else 0),
                 lambda: commands.discard(job),
             ]
         case _:
             return []
+
+
+def _in_time(job: JobState, at: datetime) -> bool:
+    return job.request.deadline is None or at < job.request.deadline

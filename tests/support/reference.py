@@ -115,7 +115,7 @@ def _job(job: JobState) -> Row:
         "requeue_count": job.requeue_count,
         "requeued_at": job.requeued_at,
         "run_at": job.run_at,
-        "expires_at": job.request.expires_at,
+        "expires_at": job.request.start_by,
         "created_at": job.created_at,
         "ready_at": job.ready_at,
         "started_at": job.started_at,

@@ -66,10 +66,12 @@ requests = st.builds(
     retry=policies,
     scheduled_at=st.none() | times,
     expires_at=st.none() | times,
+    deadline=st.none() | times,
     metadata=st.dictionaries(text, text, max_size=3),
     idempotency_key=st.none() | text,
     schedule_id=st.none() | st.uuids(),
     tick_at=st.none() | times,
+    payload_version=st.integers(1, 1000),
 )
 
 first_events = st.builds(Scheduled, times, requests, st.none()) | st.builds(Enqueued, requests, st.none())

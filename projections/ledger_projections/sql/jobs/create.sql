@@ -13,7 +13,7 @@ create table if not exists jobs (
   requeue_count int not null,
   requeued_at timestamptz,           -- by an operator, the last time
   run_at timestamptz,                -- only while scheduled or retrying
-  expires_at timestamptz,
+  expires_at timestamptz,            -- not to be started after: the sooner of the request's expires_at and deadline
   created_at timestamptz not null,
   ready_at timestamptz,              -- the start of the present or last wait
   started_at timestamptz,

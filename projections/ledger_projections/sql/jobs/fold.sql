@@ -45,7 +45,8 @@ news as (
     max(b.at) filter (where b.version = 1) as created_at,
     max(b.data ->> 'type') filter (where b.version = 1) as type,
     max((b.data ->> 'max_retries')::int) filter (where b.version = 1) as max_retries,
-    max((b.data ->> 'expires_at')::timestamptz) filter (where b.version = 1) as expires_at,
+    max(least((b.data ->> 'expires_at')::timestamptz, (b.data ->> 'deadline')::timestamptz))
+      filter (where b.version = 1) as expires_at,
     max(b.data ->> 'schedule_id') filter (where b.version = 1) as schedule_id,
     max(coalesce(b.meta ->> 'correlation_id', b.job_id::text)) filter (where b.version = 1) as correlation_id
   from batch b
