@@ -55,7 +55,8 @@ def test_every_option_is_honoured(api, ledger):
     }
     job = api.post("/jobs", asked).json
     same = (
-        "type", "payload", "queue", "priority", "max_retries", "scheduled_at", "expires_at", "deadline", "metadata", "id",
+        "type", "payload", "queue", "priority", "max_retries", "scheduled_at", "expires_at", "deadline", "metadata",
+        "id",
     )  # fmt: skip
     assert {name: job[name] for name in same} == {name: asked[name] for name in same}
     assert (job["state"], job["run_at"], job["timeout_seconds"]) == ("scheduled", at, 5400)
