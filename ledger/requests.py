@@ -10,36 +10,67 @@ import hashlib
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
 
 import msgspec
 import orjson
+from msgspec import UNSET, Meta, UnsetType
 
-from ledger import durations, ids
+from ledger import durations, fields, ids
 from ledger.errors import Breach, InvalidRequest
 from ledger.events import Priority, Request, RetryPolicy
-from ledger.settings import QUEUE_NAME
+from ledger.fields import A_TIME, MAX_DELAY, MAX_TIMEOUT, MIN_TIMEOUT
+from ledger.shapes import read
 from ledger.texts import is_keepable
 
 if TYPE_CHECKING:
     from ledger.settings import Settings
 
-TYPE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,99}", re.ASCII)
-_IDEMPOTENCY_KEY = re.compile(r"[\x20-\x7e]{1,255}", re.ASCII)
+Breaches = list[Breach]
+
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:[Zz]|[+-]\d\d:\d\d)", re.ASCII)
+_UNKEEPABLE = "holds a character that cannot be kept (U+0000 or half a surrogate pair)"
 
-MAX_DELAY = timedelta(days=5 * 366)
-MAX_TIMEOUT = timedelta(hours=168)
-MIN_TIMEOUT = timedelta(milliseconds=1)
-MAX_PAYLOAD_VERSION = 2**31 - 1
 
-MEMBERS = frozenset(
-    {
-        "type", "payload", "queue", "priority", "max_retries", "timeout", "timeout_seconds", "scheduled_at", "delay",
-        "expires_at", "deadline", "retry", "metadata", "id", "idempotency_key", "correlation_id", "payload_version",
-    }
-)  # fmt: skip
+class Retry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How long to wait before each retry; what is left out comes from the settings."""
+
+    backoff: fields.Backoff | UnsetType = UNSET
+    base: fields.Span | UnsetType = UNSET
+    max: fields.Span | UnsetType = UNSET
+    jitter: fields.Jitter | UnsetType = UNSET
+
+
+class Enqueue(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A request to make one job; only its type is required."""
+
+    type: fields.JobType
+    payload: fields.Payload | UnsetType = UNSET
+    queue: fields.QueueName = "default"
+    priority: fields.PriorityWord = "medium"
+    max_retries: fields.MaxRetries | UnsetType = UNSET
+    timeout: fields.Timeout | UnsetType = UNSET
+    timeout_seconds: fields.TimeoutSeconds | UnsetType = UNSET
+    scheduled_at: fields.ScheduledAt | UnsetType = UNSET
+    delay: fields.Delay | UnsetType = UNSET
+    expires_at: fields.ExpiresAt | UnsetType = UNSET
+    deadline: fields.Deadline | UnsetType = UNSET
+    retry: (
+        Annotated[
+            Retry,
+            Meta(extra={"must": "must be an object with backoff, base, max, jitter"}),
+        ]
+        | UnsetType
+    ) = UNSET
+    metadata: fields.Metadata = {}
+    id: fields.JobId | UnsetType = UNSET
+    idempotency_key: fields.IdempotencyKey | UnsetType = UNSET
+    correlation_id: fields.CorrelationId | UnsetType = UNSET
+    payload_version: fields.PayloadVersion = 1
+
+
+MEMBERS = frozenset(Enqueue.__struct_encode_fields__)
 """The fields of a request to enqueue."""
 
 
@@ -64,41 +95,37 @@ def submission(
     `members` are JSON values (Python callers, without `from_json`, may also give timedelta, seconds, datetime and
     UUID); `payload` is the JSON object exactly as sent, already known to be one.
     """
-    check = _Check(members, from_json=from_json)
-    for name in members.keys() - MEMBERS:
-        check.breach(name, "is not a member of this request")
+    asked, breaches = read(Enqueue, members if from_json else _spelled(members))
+    if not from_json:
+        breaches += _unkeepable(asked)
     if len(payload) > settings.job_max_payload:
-        check.breaches.append(
-            Breach(
-                "/payload", f"has {len(payload)} bytes; at most {settings.job_max_payload} are allowed", too_large=True
-            )
-        )
-    scheduled_at = _scheduled_at(check, now)
-    soonest = max(now, scheduled_at or now)
-    key = check.text("idempotency_key", _IDEMPOTENCY_KEY, "1 to 255 printable ASCII characters")
-    request = Request(
-        type=_type(check),
-        payload=payload,
-        max_retries=check.integer("max_retries", 0, 1000, settings.job_default_max_retries),
-        timeout_seconds=_timeout(check, settings).total_seconds(),
-        retry=_retry(check, settings),
-        scheduled_at=scheduled_at,
-        expires_at=_later(check, "expires_at", soonest),
-        deadline=_later(check, "deadline", soonest),
-        metadata=_metadata(check),
-        idempotency_key=key,
-        payload_version=check.integer("payload_version", 1, MAX_PAYLOAD_VERSION, 1),
-    )
+        detail = f"has {len(payload)} bytes; at most {settings.job_max_payload} are allowed"
+        breaches.append(Breach("/payload", detail, too_large=True))
+    scheduled_at = _scheduled_at(asked, now, breaches)
+    soonest = now if scheduled_at is None else max(now, scheduled_at)
+    key = asked.idempotency_key or None
     found = Submission(
-        request=request,
-        queue=check.text("queue", QUEUE_NAME, "1 to 50 of letters, digits, '.', '_', '-'") or "default",
-        priority=_priority(check),
-        job_id=_job_id(check, now),
-        correlation_id=_correlation_id(check),
+        request=Request(
+            type=asked.type,
+            payload=payload,
+            max_retries=settings.job_default_max_retries if asked.max_retries is UNSET else asked.max_retries,
+            timeout_seconds=_timeout(asked, settings, breaches).total_seconds(),
+            retry=_retry(asked.retry, settings.retry_policy, breaches),
+            scheduled_at=scheduled_at,
+            expires_at=_later("/expires_at", asked.expires_at, soonest, breaches),
+            deadline=_later("/deadline", asked.deadline, soonest, breaches),
+            metadata=asked.metadata,
+            idempotency_key=key,
+            payload_version=asked.payload_version,
+        ),
+        queue=asked.queue,
+        priority=Priority.from_word(asked.priority),
+        job_id=_job_id(asked.id, now, breaches),
+        correlation_id=asked.correlation_id or None,
         fingerprint=b"" if key is None else fingerprint(members, payload),
     )
-    if check.breaches:
-        raise InvalidRequest(check.breaches)
+    if breaches:
+        raise InvalidRequest(breaches)
     return found
 
 
@@ -140,187 +167,143 @@ def instant(value: Any) -> datetime:
             return datetime.fromisoformat(value.upper()).astimezone(UTC)
         except (ValueError, OverflowError):
             pass
-    raise ValueError("must be a time in RFC 3339 with an offset, such as 2026-11-24T08:00:00Z")
+    raise ValueError(A_TIME)
 
 
-class _Check:
-    """Collects breaches, so that all bad members are named at once. Each reader returns a usable value either way."""
-
-    def __init__(self, members: Mapping[str, Any], *, from_json: bool) -> None:
-        self.members = members
-        self.from_json = from_json
-        self.breaches: list[Breach] = []
-
-    def breach(self, name: str, detail: str, *inner: str) -> None:
-        path = (part.replace("~", "~0").replace("/", "~1") for part in (name, *inner))
-        self.breaches.append(Breach("".join(f"/{part}" for part in path), detail))
-
-    def text(self, name: str, pattern: re.Pattern[str], allowed: str) -> str | None:
-        value = self.members.get(name)
-        if name not in self.members:
-            return None
-        if not isinstance(value, str) or not pattern.fullmatch(value):
-            self.breach(name, f"must be {allowed}")
-            return None
-        return value
-
-    def integer(self, name: str, least: int, most: int, default: int) -> int:
-        value = self.members.get(name, default)
-        if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
-            self.breach(name, f"must be a whole number from {least} to {most}")
-            return default
-        return value
-
-    def time(self, name: str) -> datetime | None:
-        if name not in self.members:
-            return None
-        try:
-            return instant(self.members[name])
-        except ValueError as error:
-            self.breach(name, str(error))
-            return None
-
-    def duration(self, name: str) -> timedelta | None:
-        """Read a duration. In JSON one has a unit: a bare number is refused there, and means seconds in Python."""
-        if name not in self.members:
-            return None
-        if self.from_json and not name.endswith("_seconds") and not isinstance(self.members[name], str):
-            self.breach(name, "must be a duration in a string, such as 90s or PT90S")
-            return None
-        try:
-            return span(self.members[name])
-        except ValueError as error:
-            self.breach(name, str(error))
-            return None
-
-
-def _type(check: _Check) -> str:
-    if "type" not in check.members or check.members["type"] == "":
-        check.breach("type", "job type is required")
-        return ""
-    return check.text("type", TYPE_NAME, "1 to 100 of letters, digits, '.', '_', ':', '-'") or ""
-
-
-def _priority(check: _Check) -> Priority:
-    word = check.members.get("priority", "medium")
-    try:
-        return Priority.from_word(word)
-    except (KeyError, TypeError):
-        check.breach("priority", "must be one of critical, high, medium, low")
-        return Priority.MEDIUM
-
-
-def _timeout(check: _Check, settings: Settings) -> timedelta:
-    if "timeout" in check.members and "timeout_seconds" in check.members:
-        check.breach("timeout", "give either timeout or timeout_seconds, not both")
-        return settings.job_default_timeout
-    name = "timeout_seconds" if "timeout_seconds" in check.members else "timeout"
-    if name == "timeout_seconds" and isinstance(check.members[name], str):
-        check.breach(name, "must be a number of seconds; timeout takes durations such as 90s")
-        return settings.job_default_timeout
-    value = check.duration(name)
-    if value is None:
-        return settings.job_default_timeout
-    if not MIN_TIMEOUT <= value <= MAX_TIMEOUT:
-        check.breach(name, "must be 1 ms to 168 h")
-    return value
-
-
-def _scheduled_at(check: _Check, now: datetime) -> datetime | None:
-    at, delay = check.time("scheduled_at"), check.duration("delay")
-    if "scheduled_at" in check.members and "delay" in check.members:
-        check.breach("delay", "give either delay or scheduled_at, not both")
+def wait(pointer: str, delay: str | UnsetType, breaches: Breaches) -> timedelta | None:
+    """Return how long to wait: a `delay` that was given, up to `MAX_DELAY`."""
+    found = _span(pointer, delay, breaches)
+    if found is not None and found > MAX_DELAY:
+        breaches.append(Breach(pointer, "is more than 5 years ahead"))
         return None
-    if delay is not None and delay > MAX_DELAY:
-        check.breach("delay", "is more than 5 years ahead")
+    return found
+
+
+def _timeout(asked: Enqueue, settings: Settings, breaches: Breaches) -> timedelta:
+    if asked.timeout_seconds is not UNSET:
+        if asked.timeout is not UNSET:
+            breaches.append(Breach("/timeout", "give either timeout or timeout_seconds, not both"))
+        return timedelta(seconds=asked.timeout_seconds)
+    return _run_span("/timeout", asked.timeout, breaches) or settings.job_default_timeout
+
+
+def _scheduled_at(asked: Enqueue, now: datetime, breaches: Breaches) -> datetime | None:
+    if asked.delay is UNSET and asked.scheduled_at is UNSET:
         return None
-    if at is not None and at - now > MAX_DELAY:
-        check.breach("scheduled_at", "is more than 5 years ahead")
-        return None
-    return now + delay if delay else at
-
-
-def _later(check: _Check, name: str, soonest: datetime) -> datetime | None:
-    at = check.time(name)
-    if at is not None and at <= soonest:
-        check.breach(name, "must be later than now and than scheduled_at")
-    return at
-
-
-def _retry(check: _Check, settings: Settings) -> RetryPolicy:
-    default = settings.retry_policy
-    given = check.members.get("retry", {})
-    if isinstance(given, RetryPolicy):
-        return given
-    if not isinstance(given, Mapping):
-        check.breach("retry", "must be an object with backoff, base, max, jitter")
-        return default
-    inner = _Check(given, from_json=check.from_json)
-    for name in given.keys() - {"backoff", "base", "max", "jitter"}:
-        inner.breach(name, "is not a member of retry")
-    backoff = _choice(inner, "backoff", ("constant", "linear", "exponential"), default.backoff)
-    jitter = _choice(inner, "jitter", ("none", "full", "equal", "decorrelated"), default.jitter)
-    base, longest = inner.duration("base"), inner.duration("max")
-    for name, value in (("base", base), ("max", longest)):
-        if value is not None and not MIN_TIMEOUT <= value <= MAX_TIMEOUT:
-            inner.breach(name, "must be 1 ms to 168 h")
-    base_seconds = default.base_seconds if base is None else base.total_seconds()
-    max_seconds = default.max_seconds if longest is None else longest.total_seconds()
-    if base_seconds > max_seconds:
-        inner.breach(
-            "base" if base is not None else "max", f"base ({base_seconds:g} s) is longer than max ({max_seconds:g} s)"
-        )
-    check.breaches += [Breach(f"/retry{breach.pointer}", breach.detail) for breach in inner.breaches]
-    return RetryPolicy(backoff=backoff, base_seconds=base_seconds, max_seconds=max_seconds, jitter=jitter)
-
-
-def _choice(check: _Check, name: str, words: tuple[str, ...], default: str) -> Any:
-    value = check.members.get(name, default)
-    if value not in words:
-        check.breach(name, f"must be one of {', '.join(words)}")
-        return default
-    return value
-
-
-def _metadata(check: _Check) -> dict[str, str]:
-    given = check.members.get("metadata", {})
-    if not isinstance(given, Mapping):
-        check.breach("metadata", "must be an object of strings")
-        return {}
-    if len(given) > 50:
-        check.breach("metadata", "has more than 50 entries")
-    for key, value in given.items():
-        if not isinstance(key, str) or not 1 <= len(key) <= 100:
-            check.breach("metadata", "keys must have 1 to 100 characters")
-        elif not isinstance(value, str) or len(value) > 1000:
-            check.breach("metadata", "must be a string of at most 1000 characters", key)
-        elif not (is_keepable(key) and is_keepable(value)):
-            check.breach("metadata", "holds a character that cannot be kept (U+0000 or half a surrogate pair)")
-    return dict(given)
-
-
-def _correlation_id(check: _Check) -> str | None:
-    if "correlation_id" not in check.members:
-        return None
-    value = check.members["correlation_id"]
-    if isinstance(value, str) and 1 <= len(value) <= 128 and is_keepable(value):
-        return value
-    check.breach("correlation_id", "must be a string of 1 to 128 characters")
+    at, delay = _time("/scheduled_at", asked.scheduled_at, breaches), wait("/delay", asked.delay, breaches)
+    if asked.delay is not UNSET and asked.scheduled_at is not UNSET:
+        breaches.append(Breach("/delay", "give either delay or scheduled_at, not both"))
+    elif at is not None and at - now > MAX_DELAY:
+        breaches.append(Breach("/scheduled_at", "is more than 5 years ahead"))
+    else:
+        return now + delay if delay else at
     return None
 
 
-def _job_id(check: _Check, now: datetime) -> UUID | None:
-    if "id" not in check.members:
+def _later(pointer: str, text: str | UnsetType, soonest: datetime, breaches: Breaches) -> datetime | None:
+    at = _time(pointer, text, breaches)
+    if at is not None and at <= soonest:
+        breaches.append(Breach(pointer, "must be later than now and than scheduled_at"))
+    return at
+
+
+def _retry(asked: Retry | UnsetType, default: RetryPolicy, breaches: Breaches) -> RetryPolicy:
+    if asked is UNSET:
+        return default
+    base, longest = _run_span("/retry/base", asked.base, breaches), _run_span("/retry/max", asked.max, breaches)
+    base_seconds = default.base_seconds if base is None else base.total_seconds()
+    max_seconds = default.max_seconds if longest is None else longest.total_seconds()
+    if base_seconds > max_seconds:
+        pointer = "/retry/max" if base is None else "/retry/base"
+        breaches.append(Breach(pointer, f"base ({base_seconds:g} s) is longer than max ({max_seconds:g} s)"))
+    return RetryPolicy(
+        backoff=default.backoff if asked.backoff is UNSET else asked.backoff,
+        base_seconds=base_seconds,
+        max_seconds=max_seconds,
+        jitter=default.jitter if asked.jitter is UNSET else asked.jitter,
+    )
+
+
+def _job_id(text: str | UnsetType, now: datetime, breaches: Breaches) -> UUID | None:
+    if text is UNSET:
         return None
-    value = check.members["id"]
-    job_id = value if isinstance(value, UUID) else ids.parse(value) if isinstance(value, str) else None
-    if job_id is None or not ids.is_v7(job_id):
-        check.breach("id", "must be a UUIDv7")
-        return None
+    job_id = UUID(text)
     if not ids.is_near(job_id, now):
-        check.breach("id", "is a UUIDv7 made more than a day from now; make one now, or leave it out")
-        return None
+        detail = "is a UUIDv7 made more than a day from now; make one now, or leave it out"
+        breaches.append(Breach("/id", detail))
     return job_id
+
+
+def _run_span(pointer: str, text: str | UnsetType, breaches: Breaches) -> timedelta | None:
+    found = _span(pointer, text, breaches)
+    if found is not None and not MIN_TIMEOUT <= found <= MAX_TIMEOUT:
+        breaches.append(Breach(pointer, "must be 1 ms to 168 h"))
+        return None
+    return found
+
+
+def _span(pointer: str, text: str | UnsetType, breaches: Breaches) -> timedelta | None:
+    if text is UNSET:
+        return None
+    try:
+        return durations.parse(text)
+    except ValueError as error:
+        breaches.append(Breach(pointer, str(error)))
+        return None
+
+
+def _time(pointer: str, text: str | UnsetType, breaches: Breaches) -> datetime | None:
+    if text is UNSET:
+        return None
+    try:
+        return instant(text)
+    except ValueError as error:
+        breaches.append(Breach(pointer, str(error)))
+        return None
+
+
+def _unkeepable(asked: Enqueue) -> Breaches:
+    """Find text that Postgres cannot keep; in JSON it has been refused before."""
+    breaches = [
+        Breach("/metadata", _UNKEEPABLE)
+        for key, value in asked.metadata.items()
+        if not (is_keepable(key) and is_keepable(value))
+    ]
+    if asked.correlation_id is not UNSET and not is_keepable(asked.correlation_id):
+        breaches.append(Breach("/correlation_id", _UNKEEPABLE))
+    return breaches
+
+
+def _spelled(members: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a Python caller's values as JSON spells them; the payload has been written already."""
+    return {name: _as_json(name, value) for name, value in members.items() if name != "payload"}
+
+
+def _as_json(name: str, value: Any) -> Any:
+    match value:
+        case str() | bool():
+            return value
+        case int() | float() if name in _SPANS and value >= 0:
+            return f"{value:.6f}s"
+        case timedelta() if name == "timeout_seconds":
+            return value.total_seconds()
+        case timedelta() if value >= timedelta():
+            return f"{value.total_seconds():.6f}s"
+        case datetime() if value.tzinfo is not None:
+            return value.astimezone(UTC).isoformat()
+        case UUID():
+            return str(value)
+        case RetryPolicy():
+            spans = {"base": value.base_seconds, "max": value.max_seconds}
+            return _spelled({"backoff": value.backoff, "jitter": value.jitter} | spans)
+        case Mapping() if name == "retry":
+            return _spelled(value)
+        case _:
+            return value
+
+
+_SPANS = frozenset({"timeout", "delay", "base", "max"})
+"""Members in which a bare number means seconds, from Python."""
 
 
 def _plain(value: Any) -> Any:
