@@ -11,7 +11,7 @@ import hashlib
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,11 +52,11 @@ class Queue:
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """A key of the HTTP API as the environment names it; of its secret only the digest is kept."""
+    """A key of the HTTP API; of its secret only the digest is kept."""
 
     name: str
     scope: str
-    digest: bytes
+    digest: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,10 +235,15 @@ def api_keys(text: str) -> tuple[ApiKey, ...]:
             raise ValueError(f"the scope of key {name!r} must be one of {', '.join(SCOPES)}")
         if len(secret) < 16:
             raise ValueError(f"the secret of key {name!r} must have at least 16 characters")
-        found.append(ApiKey(name, scope, hashlib.sha256(secret.encode()).digest()))
+        found.append(ApiKey(name, scope, digest(secret.encode())))
     if len({(key.name, key.digest) for key in found}) < len(found):
         raise ValueError("names a key twice with the same secret")
     return tuple(found)
+
+
+def digest(secret: bytes) -> bytes:
+    """Return what is kept of the secret of a key."""
+    return hashlib.sha256(secret).digest()
 
 
 def _text(text: str) -> str:

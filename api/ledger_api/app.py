@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import falcon
 from ledger_migrations.migrate import newest
 
+from ledger.api_keys import ApiKeys
 from ledger_api import (
     bulk_enqueue,
     dead_letters,
@@ -18,10 +19,13 @@ from ledger_api import (
     problems,
     queues,
 )
+from ledger_api.auth import Keyring
 from ledger_api.metrics import Metrics
 from ledger_api.middleware.access_log import AccessLog
-from ledger_api.middleware.browsers import BrowserGuard
+from ledger_api.middleware.authentication import Authentication
+from ledger_api.middleware.browsers import BrowserGuard, is_loopback
 from ledger_api.middleware.methods import UnknownMethods
+from ledger_api.middleware.rate_limit import RateLimit
 from ledger_api.middleware.request_id import RequestId
 from ledger_api.middleware.time_limit import TimeLimit
 from ledger_api.pages import Lag
@@ -37,15 +41,14 @@ BASE = "/api/v1"
 App = falcon.App[falcon.Request, falcon.Response]
 
 
-def create_app(ledger: Ledger, queries: Queries, settings: Settings) -> App:
-    """Return the API over these two doors."""
+def create_app(ledger: Ledger, queries: Queries, settings: Settings, *, insecure: bool = False) -> App:
+    """Return the API over these two doors; `insecure` serves the network even while there are no keys."""
     metrics = Metrics(queries)
-    middleware = [
+    middleware: list[Any] = [
         RequestId(),
         AccessLog(metrics),
         TimeLimit(settings.api_timeout),
-        UnknownMethods(),
-        BrowserGuard(settings.api_host),
+        *_guards(ledger, settings, insecure=insecure),
     ]
     app: App = falcon.App(middleware=middleware)
     problems.install(app)
@@ -54,6 +57,14 @@ def create_app(ledger: Ledger, queries: Queries, settings: Settings) -> App:
     for path, resource in _routes(ledger, queries, Lag(queries)).items():
         _add(app, BASE + path, resource)
     return app
+
+
+def _guards(ledger: Ledger, settings: Settings, *, insecure: bool) -> list[Any]:
+    """Return what may refuse a request before it reaches its responder, in the order of refusal: 405 401 403 429."""
+    is_closed = not insecure and not is_loopback(settings.api_host)
+    keyring = Keyring(settings.api_keys, ApiKeys(ledger.database), is_closed=is_closed)
+    limits = [] if settings.api_rate_limit is None else [RateLimit(settings.api_rate_limit)]
+    return [UnknownMethods(), Authentication(keyring), BrowserGuard(settings.api_host), *limits]
 
 
 def _probes(ledger: Ledger) -> dict[str, Any]:

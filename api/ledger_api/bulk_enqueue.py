@@ -11,7 +11,8 @@ from ledger.errors import Breach, InvalidRequest, LedgerError
 from ledger.job import fold
 from ledger.resources import dumps
 from ledger_api import bodies, problems
-from ledger_api.jobs import ACTOR, checked, idempotency_key, traceparent
+from ledger_api.callers import actor
+from ledger_api.jobs import checked, idempotency_key, traceparent
 from ledger_api.parameters import Parameters
 
 if TYPE_CHECKING:
@@ -43,9 +44,9 @@ class BulkEnqueue:
         _check(members)
         wanted = self._checked(members["jobs"], strict_json.bulk_payload_bytes(body), key)
         if members.get("atomic", False):
-            made: Sequence[Made | LedgerError] = self._make_all(wanted, traceparent(req))
+            made: Sequence[Made | LedgerError] = self._make_all(wanted, actor(req), traceparent(req))
         else:
-            made = self._make_each(wanted, traceparent(req))
+            made = self._make_each(wanted, actor(req), traceparent(req))
         answer = self._results(made, lambda error: _told(req, error))
         resp.status = falcon.HTTP_207 if answer["refused"] else falcon.HTTP_201
         resp.data = dumps(answer)
@@ -68,16 +69,18 @@ class BulkEnqueue:
             raise InvalidRequest([Breach("", "must be an object")])
         return checked(self._ledger, job, payload, None if "idempotency_key" in job else key)
 
-    def _make_all(self, wanted: list[Submission | InvalidRequest], trace: str | None) -> list[Made]:
+    def _make_all(self, wanted: list[Submission | InvalidRequest], actor_: str, trace: str | None) -> list[Made]:
         breaches = [breach for each in wanted if isinstance(each, InvalidRequest) for breach in each.breaches]
         if breaches:
             raise InvalidRequest(breaches)
         submissions = [each for each in wanted if not isinstance(each, InvalidRequest)]
-        return self._ledger.submit_all(submissions, actor=ACTOR, traceparent=trace)
+        return self._ledger.submit_all(submissions, actor=actor_, traceparent=trace)
 
-    def _make_each(self, wanted: list[Submission | InvalidRequest], trace: str | None) -> list[Made | LedgerError]:
+    def _make_each(
+        self, wanted: list[Submission | InvalidRequest], actor_: str, trace: str | None
+    ) -> list[Made | LedgerError]:
         submissions = [each for each in wanted if not isinstance(each, InvalidRequest)]
-        made = iter(self._ledger.submit_each(submissions, actor=ACTOR, traceparent=trace))
+        made = iter(self._ledger.submit_each(submissions, actor=actor_, traceparent=trace))
         return [each if isinstance(each, InvalidRequest) else next(made) for each in wanted]
 
     def _results(self, made: Sequence[Made | LedgerError], told: Told) -> dict[str, Any]:

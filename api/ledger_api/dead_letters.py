@@ -18,8 +18,9 @@ from ledger.errors import CommandRefused, JobNotFound
 from ledger.events import Kind
 from ledger.job import State
 from ledger_api import bodies
+from ledger_api.callers import actor
 from ledger_api.conditional import change, known_versions, send_version
-from ledger_api.jobs import ACTOR, send_job
+from ledger_api.jobs import send_job
 from ledger_api.pages import send_page
 from ledger_api.parameters import Parameters
 from ledger_api.problems import Problem, not_found
@@ -88,7 +89,7 @@ class DeadLetter:
             self._ledger,
             death.job_id,
             verb.versions,
-            lambda version: self._ledger.command(death.job_id, discard, actor=ACTOR, if_version=version),
+            lambda version: self._ledger.command(death.job_id, discard, actor=actor(req), if_version=version),
         )
         send_job(resp, job, status="deleted")
 
@@ -111,7 +112,7 @@ class Retry:
             self._ledger,
             death.job_id,
             verb.versions,
-            lambda version: self._ledger.command(death.job_id, retry, actor=ACTOR, if_version=version),
+            lambda version: self._ledger.command(death.job_id, retry, actor=actor(req), if_version=version),
         )
         send_job(resp, job)
 

@@ -15,6 +15,7 @@ from ledger.events import Priority
 from ledger.job import RESTING, fold
 from ledger.resources import dumps, job_resource
 from ledger_api import bodies
+from ledger_api.callers import actor
 from ledger_api.conditional import change, known_versions, send_version, set_version
 from ledger_api.pages import send_page
 from ledger_api.parameters import Parameters
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
     from ledger_api.pages import Lag
 
     Act = Callable[[bodies.Verb, dict[str, Any]], JobState]
-
-ACTOR = "api:anonymous"
 
 STATES: dict[str, str] = {state.value: state.value for state in RESTING} | {
     "pending": "ready",
@@ -63,7 +62,7 @@ class Jobs:
         key = idempotency_key(req)
         members = strict_json.decode(body)
         wanted = checked(self._ledger, members, strict_json.payload_bytes(body), key)
-        made = self._ledger.submit(wanted, actor=ACTOR, traceparent=traceparent(req))
+        made = self._ledger.submit(wanted, actor=actor(req), traceparent=traceparent(req))
         if made.replayed:
             resp.set_header("Idempotency-Replayed", "true")
         send_made(resp, made.job or self._ledger.get(made.job_id))
@@ -105,7 +104,7 @@ class Job:
             self._ledger,
             job_id,
             verb.versions,
-            lambda version: self._ledger.cancel(job_id, verb.reason, actor=ACTOR, if_version=version),
+            lambda version: self._ledger.cancel(job_id, verb.reason, actor=actor(req), if_version=version),
         )
         send_job(resp, job, status="deleted")
 
@@ -122,7 +121,7 @@ class JobVerb:
             self._ledger,
             job_id,
             verb.versions,
-            lambda version: self._act(verb, {"job_id": job_id, "actor": ACTOR, "if_version": version}),
+            lambda version: self._act(verb, {"job_id": job_id, "actor": actor(req), "if_version": version}),
         )
         send_job(resp, job)
 
@@ -160,9 +159,6 @@ def idempotency_key(req: falcon.Request) -> str | None:
 def checked(ledger: Ledger, members: dict[str, Any], payload: bytes | None, key: str | None) -> Submission:
     """Check a request to enqueue: its members, its payload as it was sent, and the idempotency key of the header."""
     breaches: list[Breach] = []
-    if not isinstance(members.get("payload", {}), dict):
-        breaches.append(Breach("/payload", "must be an object"))
-        payload = None
     if key is not None:
         if members.get("idempotency_key", key) != key:
             breaches.append(Breach("/idempotency_key", "is another one than the header Idempotency-Key"))

@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from ledger_api.callers import actor, is_known
+from ledger_api.scopes import PROBES
+
 if TYPE_CHECKING:
     import falcon
 
     from ledger_api.metrics import Metrics
 
 log = structlog.get_logger()
-
-_PROBES = frozenset({"/health", "/livez", "/ready", "/readyz", "/startupz", "/metrics"})
 
 
 class AccessLog:
@@ -32,7 +33,7 @@ class AccessLog:
         seconds = time.monotonic() - req.context.began
         status = int(resp.status_code)
         self._metrics.count(req.method, req.uri_template or "", status, seconds)
-        write = log.debug if req.path in _PROBES else log.info
+        write = log.debug if req.path in PROBES else log.info
         write(
             "request",
             method=req.method,
@@ -40,4 +41,5 @@ class AccessLog:
             status=status,
             duration_ms=round(seconds * 1000, 3),
             request_id=req.context.request_id,
+            **({"actor": actor(req)} if is_known(req) else {}),
         )

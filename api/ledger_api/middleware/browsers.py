@@ -3,37 +3,47 @@
 An unsafe method that a browser sends must come from a page of this server; a call with a bearer token cannot have been
 made by a page without knowing it. While the server trusts everybody on this machine, a host name that is not the
 machine's own means that a foreign page has had its name resolved to it. A request with none of these headers comes from
-no browser. Probes and metrics are open to all.
+no browser. What asks for no key is open to all.
 """
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from ledger_api import scopes
+from ledger_api.callers import caller, is_known
 from ledger_api.problems import Problem
 
 if TYPE_CHECKING:
     import falcon
 
-LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
-_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+
+def is_loopback(host: str) -> bool:
+    """Say whether only this machine reaches this name or address."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 class BrowserGuard:
     def __init__(self, api_host: str) -> None:
-        self._loopback_only = api_host in LOOPBACK
+        self._on_loopback = is_loopback(api_host)
 
     def process_resource(
         self, req: falcon.Request, resp: falcon.Response, resource: object, params: dict[str, object]
     ) -> None:
-        del resp, params
-        if not req.path.startswith("/api/") or getattr(resource, f"on_{req.method.lower()}", None) is None:
-            return  # what does not exist is told first
+        del resp, resource, params
+        if not is_known(req):
+            return
         host = req.get_header("Host")
-        if self._loopback_only and host is not None and _name(host) not in LOOPBACK:
-            raise Problem("forbidden", f"this server answers to localhost only, not to {host}")
-        if req.method not in _SAFE and _is_cross_site(req, host):
+        if self._on_loopback and caller(req).name is None and host is not None and not is_loopback(_name(host)):
+            raise Problem("forbidden", f"without keys this server answers to localhost only, not to {host}")
+        if req.method not in scopes.SAFE and _is_cross_site(req, host):
             raise Problem("forbidden", "a page of another site may not send this request")
 
 

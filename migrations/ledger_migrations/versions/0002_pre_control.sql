@@ -1,4 +1,4 @@
--- Schedules, pauses, keys, notes, and the audit of what operators did to them.
+-- Schedules, pauses, keys, notes, and the audit of what operators did to them; and two ways to read the log.
 
 -- What is to be enqueued when. A tick's job has an id derived from schedule and tick, so that the log's key decides who
 -- fires it; these rows only say what is next.
@@ -37,11 +37,13 @@ create table ledger.pauses (
   reason text
 );
 
--- Keys made with `ledger key create`; their secrets are not here, only what they hash to.
+-- Keys made with `ledger key create`; their secrets are not here, only what they hash to. Several may have one name at the
+-- same time, so that a secret can be replaced without a gap.
 create table ledger.api_keys (
-  name text primary key,
+  id uuid primary key,
+  name text not null,
   scope text not null check (scope in ('read', 'write', 'admin')),
-  digest bytea not null,
+  digest bytea not null unique,
   created_at timestamptz not null default clock_timestamp(),
   created_by text not null,
   expires_at timestamptz,
@@ -88,4 +90,37 @@ begin
   -- Read models are made, swapped and dropped by the projector: it owns them.
   execute format('grant usage, create on schema ledger_read, ledger_next to %I', role);
 end
+$$;
+
+-- What a projection folds as it keeps up: the events of one read, by position. In one snapshot it gives the same events
+-- to every statement. The planner inlines it. `late` are holes that were filled, `parked` are jobs whose events this
+-- projection cannot fold. The births are those of all jobs: a bound on them here, true of every row, would make the
+-- planner read the whole of a partition's key.
+create or replace function ledger.events_in(
+  born_from uuid, born_to uuid, low bigint, high bigint, late bigint[], holes int8multirange, parked uuid[]
+) returns table (
+  "position" bigint, at timestamptz, job_id uuid, version int, kind ledger.event_kind, priority smallint, queue text,
+  actor text, data json, meta json
+) language sql stable as $$
+  select e.position, e.at, e.job_id, e.version, e.kind, e.priority, e.queue, e.actor, e.data, e.meta
+  from ledger.events e
+  where e.position > low and e.position <= high and e.job_id <> all (parked)
+  union all
+  select e.position, e.at, e.job_id, e.version, e.kind, e.priority, e.queue, e.actor, e.data, e.meta
+  from ledger.events e
+  where e.position = any (late) and e.job_id <> all (parked)
+$$;
+
+-- What a projection folds in a rebuild: whole lives, of the jobs born in a range of ids, as far as they were on record
+-- when the rebuild was planned. `holes` are positions that another read will bring. The planner inlines it too.
+create function ledger.events_born_in(
+  born_from uuid, born_to uuid, low bigint, high bigint, late bigint[], holes int8multirange, parked uuid[]
+) returns table (
+  "position" bigint, at timestamptz, job_id uuid, version int, kind ledger.event_kind, priority smallint, queue text,
+  actor text, data json, meta json
+) language sql stable as $$
+  select e.position, e.at, e.job_id, e.version, e.kind, e.priority, e.queue, e.actor, e.data, e.meta
+  from ledger.events e
+  where e.job_id >= born_from and e.job_id <= born_to
+    and e.position > low and e.position <= high and not e.position <@ holes and e.job_id <> all (parked)
 $$;
