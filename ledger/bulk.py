@@ -7,7 +7,7 @@ made one by one, so that one job's trouble is not the others'.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ledger.connections import joined
 from ledger.errors import JobExists, LedgerError, Unavailable
@@ -19,11 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import timedelta
 
-    from psycopg import Connection
-
     from ledger.log import Append, Outcome
     from ledger.requests import Submission
     from ledger.runtime.database import Database
+    from ledger.runtime.statements import Executes
 
     Wish = tuple[Submission, Append]
     Answer = Made | LedgerError
@@ -58,7 +57,7 @@ def make_each(
 
 
 def make_all(
-    connection: Connection[Any], wanted: Sequence[Submission], appends: Sequence[Append], ttl: timedelta
+    connection: Executes, wanted: Sequence[Submission], appends: Sequence[Append], ttl: timedelta
 ) -> list[Made]:
     """Make all jobs in this transaction; raise for the first that cannot be made."""
     made: dict[int, Made] = {}

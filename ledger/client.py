@@ -15,21 +15,20 @@ from uuid import UUID
 
 import msgspec
 
-from ledger import bulk, commands, ids, requests
-from ledger.connections import caller_connection, joined
+from ledger import commands, ids, requests
+from ledger.aio import Threads, twin
 from ledger.doors import Doors
 from ledger.errors import Breach, InvalidRequest, JobNotFound, LedgerError, Unavailable, VersionConflict
 from ledger.events import Enqueued, Entry
 from ledger.handlers import OPTIONS, Handler, Handlers, Middleware
 from ledger.job import JobState, fold
-from ledger.log import Append, Blocked, Recorded, following
-from ledger.opening import KEY_WAIT, Made, actor_now, opened, opening, payload_bytes, spelled, taken
-from ledger.postgres import append_on, histories_on
+from ledger.log import Blocked, Recorded, following
+from ledger.opening import Made, actor_now, opened, opening, payload_bytes, spelled, taken
 from ledger.requests import Submission, submission
+from ledger.store import PostgresStore, Store
 
 if TYPE_CHECKING:
     from ledger.handlers import Duration, Executor, Level
-    from ledger.log import Outcome
     from ledger.settings import Settings
 
 P = ParamSpec("P")
@@ -58,6 +57,8 @@ class Ledger(Doors):
     ) -> None:
         super().__init__(database_url=database_url, redis_url=redis_url, settings=settings)
         self._actor = actor
+        self.store: Store = PostgresStore(self)
+        self.threads = Threads(lambda: self.settings.database_pool_size)
         self.handlers = Handlers()
         self.middleware: list[Middleware] = []
 
@@ -91,6 +92,10 @@ class Ledger(Doors):
     def use(self, *middleware: Middleware) -> None:
         """Wrap every run in these, outermost first: `(job, call_next) -> result`."""
         self.middleware.extend(middleware)
+
+    def close(self) -> None:
+        super().close()
+        self.threads.close()
 
     def enqueue(
         self,
@@ -128,7 +133,7 @@ class Ledger(Doors):
             (recorded,) = taken(self.log.append([append]))
             made = Made(append.job_id, opened(append, recorded))
         else:
-            (made,) = self._make_all([wanted], [append], connection)
+            (made,) = self.store.make_all([wanted], [append], connection)
         self.waker.wake()
         return made
 
@@ -138,7 +143,7 @@ class Ledger(Doors):
         """Make jobs independently of each other; where one cannot be made, its error stands in its place."""
         who, now = actor_now(actor or self._actor), self.now()
         appends = [opening(each, who, now, traceparent) for each in wanted]
-        made = bulk.make_each(self.database, wanted, appends, self.settings.job_idempotency_ttl)
+        made = self.store.make_each(wanted, appends)
         self.waker.wake()
         return made
 
@@ -153,7 +158,7 @@ class Ledger(Doors):
         """Make jobs all or none; raise for the first that cannot be made."""
         who, now = actor_now(actor or self._actor), self.now()
         appends = [opening(each, who, now, traceparent) for each in wanted]
-        made = self._make_all(wanted, appends, connection)
+        made = self.store.make_all(wanted, appends, connection)
         self.waker.wake()
         return made
 
@@ -170,10 +175,7 @@ class Ledger(Doors):
     def history(self, job_id: UUID | str, *, connection: Any = None) -> tuple[Entry, ...]:
         """Return everything that ever happened to the job, oldest first; raise JobNotFound."""
         wanted = _id(job_id)
-        if connection is None:
-            found = self.log.history(wanted)
-        else:
-            found = histories_on(caller_connection(connection), [wanted]).get(wanted, ())
+        found = self.store.history(wanted, connection)
         if not found:
             raise JobNotFound(job_id)
         return found
@@ -221,13 +223,22 @@ class Ledger(Doors):
             if not events:
                 return job
             append = following(job, events, actor_now(actor or self._actor))
-            outcome = self._append(append, connection)
+            outcome = self.store.append(append, connection)
             if isinstance(outcome, Recorded):
                 if isinstance(events[-1], Enqueued):
                     self.waker.wake()
                 return self._after(job_id, outcome.version, connection)
             if isinstance(outcome, Blocked) and time.monotonic() > deadline:
                 raise Unavailable(f"job {job.id} is being changed by a transaction that stays open; try again later")
+
+    aenqueue = twin(enqueue)
+    aenqueue_many = twin(enqueue_many)
+    aget = twin(get)
+    ahistory = twin(history)
+    acancel = twin(cancel)
+    aretry = twin(retry)
+    arun_now = twin(run_now)
+    adiscard = twin(discard)
 
     def _check(self, members: dict[str, Any]) -> Submission:
         payload = payload_bytes(members.get("payload"))
@@ -244,15 +255,6 @@ class Ledger(Doors):
         if breaches:
             raise InvalidRequest(breaches)
         return wanted
-
-    def _make_all(self, wanted: Sequence[Submission], appends: Sequence[Append], connection: Any) -> list[Made]:
-        with joined(self.database, connection, KEY_WAIT) as transaction:
-            return bulk.make_all(transaction, wanted, appends, self.settings.job_idempotency_ttl)
-
-    def _append(self, append: Append, connection: Any) -> Outcome:
-        appends = [append]
-        outcomes = self.log.append(appends) if connection is None else append_on(caller_connection(connection), appends)
-        return outcomes[0]
 
     def _after(self, job_id: UUID | str, version: int, connection: Any) -> JobState:
         job = fold(entry for entry in self.history(job_id, connection=connection) if entry.version <= version)
@@ -281,6 +283,13 @@ class BoundHandler(Handler[P, R]):
         if ("delay" in arguments) == ("run_at" in arguments):
             raise InvalidRequest([Breach("/delay", "give either delay= or run_at=")])
         return self.enqueue(**arguments)
+
+    aenqueue = twin(enqueue)
+    aschedule = twin(schedule)
+
+    @property
+    def threads(self) -> Threads:
+        return self._ledger.threads
 
 
 def _id(job_id: UUID | str) -> UUID:

@@ -6,8 +6,9 @@ Nothing connects at import or construction, so a module that declares handlers c
 from __future__ import annotations
 
 import threading
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from ledger import settings as settings_
 from ledger.errors import Unavailable
@@ -17,9 +18,17 @@ from ledger.runtime.embedded import running
 from ledger.wake import Waker
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
     from datetime import datetime
 
+    from ledger.memory import MemoryLog
     from ledger.settings import Settings
+
+
+class Wakes(Protocol):
+    """What tells dispatchers that there may be something to run."""
+
+    def wake(self) -> None: ...
 
 
 class Doors:
@@ -29,9 +38,9 @@ class Doors:
         self._given = {"database_url": database_url, "redis_url": redis_url}
         self._settings = settings
         self._lock = threading.Lock()
-        self._log: PostgresLog | None = None
+        self._log: PostgresLog | MemoryLog | None = None
         self._database: Database | None = None
-        self._waker: Waker | None = None
+        self._waker: Wakes | None = None
 
     @property
     def settings(self) -> Settings:
@@ -55,13 +64,13 @@ class Doors:
             return self._database
 
     @property
-    def log(self) -> PostgresLog:
+    def log(self) -> PostgresLog | MemoryLog:
         if self._log is None:
             self._log = PostgresLog(self.database)
         return self._log
 
     @property
-    def waker(self) -> Waker:
+    def waker(self) -> Wakes:
         if self._waker is None:
             self._waker = Waker(self.redis_url)
         return self._waker
@@ -75,7 +84,18 @@ class Doors:
         with self._lock:
             if self._database is not None:
                 self._database.close()
-            self._database = self._log = None
+                self._database = self._log = None
+
+    @contextmanager
+    def replaced(self, log: MemoryLog, waker: Wakes) -> Generator[None]:
+        """Within the block use this log and this waker, and need no server: for `ledger.testing`."""
+        ours = self._log, self._waker, self._database
+        self._log, self._waker, self._database = log, waker, None
+        try:
+            yield
+        finally:
+            self.close()
+            self._log, self._waker, self._database = ours
 
 
 def _embedded() -> tuple[str, str]:

@@ -34,10 +34,9 @@ from ledger.texts import holds_null
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from psycopg import Connection
-
     from ledger.log import Outcome
     from ledger.requests import Submission
+    from ledger.runtime.statements import Executes
 
 
 class Made(msgspec.Struct, frozen=True):
@@ -96,7 +95,7 @@ def opened(append: Append, recorded: Recorded) -> JobState:
     )
 
 
-def claim_key(connection: Connection[Any], wanted: Submission, job_id: UUID, ttl: timedelta) -> UUID | None:
+def claim_key(connection: Executes, wanted: Submission, job_id: UUID, ttl: timedelta) -> UUID | None:
     """Take the request's idempotency key for this job, or return the job it stands for already.
 
     Raises IdempotencyConflict when that job came of another request, IdempotencyKeyInUse when it is not decided yet.

@@ -24,11 +24,10 @@ if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
 
-    from psycopg import Connection
-
     from ledger.runtime.database import Database
+    from ledger.runtime.statements import Executes
 
-    AnyConnection = Connection[Any]
+    AnyConnection = Executes
 
 _T = TypeVar("_T")
 

@@ -8,6 +8,24 @@ from __future__ import annotations
 
 from functools import cache
 from importlib.resources import files
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+
+class Answers(Protocol):
+    """What came back: rows of plain tuples."""
+
+    def fetchall(self) -> Sequence[tuple[Any, ...]]: ...
+
+    def fetchone(self) -> tuple[Any, ...] | None: ...
+
+
+class Executes(Protocol):
+    """What statements run on: a connection of ours, or one that a caller lends with the transaction it is in."""
+
+    def execute(self, query: bytes, params: Mapping[str, Any] | None = None, *, binary: bool = False) -> Answers: ...
 
 
 @cache

@@ -10,7 +10,6 @@ from ledger_workers.board import Board
 from ledger_workers.completer import Completer
 from ledger_workers.leases import Leases, Run
 from ledger_workers.metrics import Meters
-from ledger_workers.runner import failed, returned
 from ledger_workers.slots import Slots
 from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
@@ -22,6 +21,7 @@ from ledger.job import fold
 from ledger.log import Append, Blocked, Outcome
 from ledger.memory import MemoryLog
 from ledger.message import Message
+from ledger.running import failed, returned
 from tests.support.histories import FrozenClock
 
 if TYPE_CHECKING:

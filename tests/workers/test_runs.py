@@ -25,9 +25,8 @@ from ledger.message import Message
 from tests.support.working import APP, ended, kinds, reached, send, until, working
 
 if TYPE_CHECKING:
-    from ledger_workers.runner import Verdict
-
     from ledger import Ledger
+    from ledger.running import Verdict
 
 
 def test_a_result_is_recorded(ledger: Ledger) -> None:

@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
     from ledger.handlers import Handler
     from ledger.message import Message
+    from ledger.running import Verdict
     from ledger_workers.board import Board
     from ledger_workers.leases import Leases, Run
     from ledger_workers.messages import Delivery, Messages
     from ledger_workers.metrics import Meters
     from ledger_workers.ready import Ready
-    from ledger_workers.runner import Verdict
     from ledger_workers.slots import Slots
     from ledger_workers.strangers import Strangers
 

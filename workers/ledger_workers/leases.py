@@ -10,7 +10,6 @@ from __future__ import annotations
 import secrets
 import time
 from contextlib import suppress
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -18,9 +17,9 @@ import structlog
 
 from ledger.errors import CorruptHistory
 from ledger.events import DeadLettered, Kind, Leased, Priority
-from ledger.handlers import Job, Token
 from ledger.job import fold
 from ledger.log import Append, Blocked, Lease, following, readable
+from ledger.running import job_of
 from ledger.runtime import failpoints
 
 if TYPE_CHECKING:
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
 
     from ledger.commands import Events
     from ledger.events import Entry
+    from ledger.handlers import Job
     from ledger.job import JobState
     from ledger.log import Log
     from ledger.message import Message
@@ -192,24 +192,3 @@ def _granted(wish: _Wish, histories: Histories) -> tuple[Entry, ...] | None:
     history = histories.get(wish.lease.job_id)
     last = history[-1].event if history else None
     return history if isinstance(last, Leased) and last.nonce == wish.lease.nonce else None
-
-
-def job_of(state: JobState, worker_id: str, traceparent: str | None) -> Job:
-    """Return what a handler is told of the job leased to this worker."""
-    request = state.request
-    return Job(
-        id=state.id,
-        type=request.type,
-        body=request.payload,
-        queue=state.queue,
-        priority=state.priority.word,
-        attempt=state.attempt,
-        retry_count=state.retry_count,
-        max_retries=request.max_retries,
-        timeout=timedelta(seconds=request.timeout_seconds),
-        metadata=request.metadata,
-        token=Token(state.id, state.lease_version),
-        correlation_id=state.correlation_id or str(state.id),
-        worker_id=worker_id,
-        traceparent=traceparent,
-    )

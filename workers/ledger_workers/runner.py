@@ -6,39 +6,31 @@ concludes.
 
 from __future__ import annotations
 
-import random
 import threading
 import time
 import traceback
-from collections.abc import Callable
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ledger
-from ledger import commands, outcomes
-from ledger.commands import Events
+from ledger import commands
 from ledger.handlers import current_job
+from ledger.running import Verdict, chain, failed, returned
 from ledger.runtime import failpoints
 from ledger_workers.executors.processes import ProcessDied, Processes
 from ledger_workers.middleware.recovery import Escaped
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from types import TracebackType
 
     from ledger.handlers import Handler, Job, Middleware
-    from ledger.job import JobState
     from ledger_workers.board import Board
     from ledger_workers.executors.loop import LoopThread
     from ledger_workers.leases import Run
     from ledger_workers.slots import Slots
 
-Verdict = Callable[[datetime], Events]
-"""What is to be recorded of a run, once the time is known."""
-
 _OURS = tuple(str(Path(place).parent) for place in (ledger.__file__, __file__))
-_RANDOM = random.Random()  # noqa: S311 — spreads retries
 
 
 class Runner:
@@ -117,31 +109,6 @@ class Runner:
             self._slots.free(1)
 
 
-def chain(middleware: Iterable[Middleware], innermost: Callable[[Job], Any]) -> Callable[[Job], Any]:
-    """Return one call that goes through all of them, the first being outermost."""
-    call = innermost
-    for layer in reversed(list(middleware)):
-        call = _link(layer, call)
-    return call
-
-
-def returned(state: JobState, value: Any, duration_ms: float) -> Verdict:
-    """Return the verdict on a run that returned; a value that cannot be kept fails the job for good."""
-
-    def verdict(now: datetime) -> Events:
-        try:
-            return outcomes.returned(state, value, duration_ms, now)
-        except outcomes.Permanent as error:
-            return outcomes.raised(state, error, "", duration_ms, now, _RANDOM)
-
-    return verdict
-
-
-def failed(state: JobState, error: BaseException, stack: str, duration_ms: float) -> Verdict:
-    """Return the verdict on a run that raised."""
-    return lambda now: outcomes.raised(state, error, stack, duration_ms, now, _RANDOM)
-
-
 def stack_of(error: BaseException) -> str:
     """Return the traceback as the user knows the code: without our frames on the way to it."""
     if (remote := getattr(error, "remote_stack", None)) is not None:
@@ -154,7 +121,3 @@ def _users_part(trace: TracebackType | None) -> TracebackType | None:
     while link is not None and link.tb_frame.f_code.co_filename.startswith(_OURS):
         link = link.tb_next
     return link or trace
-
-
-def _link(layer: Middleware, call_next: Callable[[Job], Any]) -> Callable[[Job], Any]:
-    return lambda job: layer(job, call_next)
