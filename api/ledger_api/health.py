@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ledger.errors import Unavailable
+from ledger import readiness
+from ledger.readiness import is_ready
 from ledger.resources import dumps
-from ledger.runtime import redis
-from ledger.runtime.statements import statement
 from ledger_api.problems import RETRY_AFTER, Problem
 
 if TYPE_CHECKING:
@@ -18,9 +17,7 @@ if TYPE_CHECKING:
 
     from ledger import Ledger
 
-OK, UNAVAILABLE, UNKNOWN = "ok", "unavailable", "unknown"
-_IS_MIGRATED = statement("ledger_api", "select_is_migrated")
-_SCHEMA_VERSION = statement("ledger_api", "select_schema_version")
+OK, UNAVAILABLE, UNKNOWN = readiness.OK, readiness.UNAVAILABLE, readiness.UNKNOWN
 
 Checks = dict[str, str]
 
@@ -58,7 +55,7 @@ class Started:
 
 
 class Readiness:
-    """Asks the servers, on connections of its own: a probe must not wait behind a busy pool."""
+    """Whether this process can serve, and whether it ever could."""
 
     def __init__(self, ledger: Ledger, newest_schema: str) -> None:
         self._ledger, self._newest_schema = ledger, newest_schema
@@ -67,31 +64,14 @@ class Readiness:
     def require(self) -> Checks:
         """Return what was found; raise a Problem unless this process can serve."""
         checks = self.checks()
-        if (checks["postgres"], checks["migrations"]) != (OK, OK):
+        if not is_ready(checks):
             raise Problem("unavailable", _detail(checks), headers=RETRY_AFTER, members={"checks": checks})
         self.was_ready = True
         return checks
 
     def checks(self) -> Checks:
-        return {**self._check_postgres(), "redis": self._check_redis()}
-
-    def _check_postgres(self) -> Checks:
-        try:
-            with self._ledger.database.dedicated() as connection:
-                there = connection.execute(_IS_MIGRATED).fetchone() == (True,)
-                schema = connection.execute(_SCHEMA_VERSION).fetchone() if there else None
-        except Unavailable:
-            return {"postgres": UNAVAILABLE, "migrations": UNKNOWN}
-        return {"postgres": OK, "migrations": OK if schema and schema[0] >= self._newest_schema else "pending"}
-
-    def _check_redis(self) -> str:
-        try:
-            client = redis.connect(self._ledger.redis_url, name="ledger-probe")
-            with client:
-                client.ping()
-        except (Unavailable, *redis.TRANSIENT):
-            return UNAVAILABLE
-        return OK
+        ledger = self._ledger
+        return readiness.Readiness(ledger.database, ledger.redis_url, lambda: self._newest_schema).checks()
 
 
 def _detail(checks: Checks) -> str:

@@ -1,7 +1,7 @@
 """The only loop: every service of the system is a `run_once`, turned here until it is told to stop.
 
 The loop waits between turns (shorter after work, longer when idle, at once when woken), survives servers that go away
-(one line in the log when they go, one when they are back), and remembers when it last turned, for the liveness probe.
+(one line in the log when they go, one when they are back), and knows when its next turn is due, for the liveness probe.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from __future__ import annotations
 import random
 import threading
 import time
+from contextlib import contextmanager
+from contextvars import ContextVar
 from math import inf
 from typing import TYPE_CHECKING, Protocol
 
@@ -18,13 +20,18 @@ from ledger.errors import Unavailable
 from ledger.runtime import database, redis
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator, Iterable
     from datetime import timedelta
 
 log = structlog.get_logger()
 
 _FIRST_PAUSE = 0.1
 _LONGEST_PAUSE = 5.0
+
+STILL_LIMIT = 30.0
+"""Seconds that a turn may be late, or take, before the process no longer counts as alive."""
+
+_turning: ContextVar[Loop | None] = ContextVar("turning", default=None)
 
 
 class Service(Protocol):
@@ -58,12 +65,20 @@ class Loop:
         self._shortest = shortest.total_seconds()
         self._longest = longest.total_seconds()
         self._wake = threading.Event()
-        self._turned = time.monotonic()
+        self._turned = self._due = time.monotonic()
+        self._excused = False
 
     @property
     def seconds_since_turn(self) -> float:
-        """How long ago the loop last turned: a loop that is up but stands still is not alive."""
+        """How long ago the loop last turned."""
         return time.monotonic() - self._turned
+
+    @property
+    def seconds_late(self) -> float:
+        """How long ago the loop should have turned, or began the turn it is in: one that is up but stands still is not
+        alive. 0 while it waits as long as it means to, or is in a turn that said it would be long.
+        """
+        return 0.0 if self._excused else max(time.monotonic() - self._due, 0.0)
 
     def wake(self) -> None:
         """Look now: something may have happened."""
@@ -81,15 +96,17 @@ class Loop:
     def run(self) -> None:
         """Turn until told to stop; never raises."""
         pause, down = self._shortest, 0.0
+        _turning.set(self)  # seen in the thread of this loop only
         while not self._stop.is_set():
             self._wake.clear()
-            self._turned = time.monotonic()
+            self._turned = self._due = time.monotonic()
             try:
                 busy = self.service.run_once()
             except (Unavailable, *database.TRANSIENT, *redis.TRANSIENT) as error:
                 if not down:
                     log.warning("unavailable", service=self.service.name, error=str(error))
                 down = min(max(down * 2, _FIRST_PAUSE), _LONGEST_PAUSE)
+                self._due = time.monotonic() + down
                 self._stop.wait(down * random.uniform(0.5, 1.0))  # noqa: S311 — jitter, not a secret
                 continue
             except Exception:
@@ -103,8 +120,36 @@ class Loop:
             if busy:
                 pause = self._shortest
                 continue
-            self._wake.wait(min(pause, self._until_next()))
+            wait = min(pause, self._until_next())
+            self._due = time.monotonic() + wait
+            self._wake.wait(wait)
             pause = min(pause * 2, self._longest) if not self._wake.is_set() else self._shortest
+
+    @contextmanager
+    def excused(self) -> Generator[None]:
+        self._excused = True
+        try:
+            yield
+        finally:
+            self._due = time.monotonic()
+            self._excused = False
+
+
+@contextmanager
+def long_turn() -> Generator[None]:
+    """Say, inside a turn, that what follows may take as long as it takes: a rebuild, a refill."""
+    loop = _turning.get()
+    if loop is None:
+        yield
+        return
+    with loop.excused():
+        yield
+
+
+def standing_still(loops: Iterable[Loop]) -> str | None:
+    """Name the loops that should have turned long ago; None where all are alive."""
+    late = [f"{loop.service.name} for {loop.seconds_late:.0f} s" for loop in loops if loop.seconds_late > STILL_LIMIT]
+    return f"not turned: {', '.join(late)}" if late else None
 
 
 def run_until_signalled(loops: list[Loop], stop: threading.Event) -> None:
