@@ -156,7 +156,7 @@ def _chosen(verb: str, *, ids: tuple[str, ...], everything: bool, **narrowed: An
     if not everything and not any(narrowed.values()):
         raise click.UsageError(f"say which: ids, a filter, or --all to {verb} every dead letter")
     with reading() as queries:
-        return tuple(map(str, queries.dead_letter_ids(_filter(narrowed), LARGEST_BULK)))
+        return tuple(str(match.job_id) for match in queries.matching(_filter(narrowed), LARGEST_BULK))
 
 
 def _change_one(app: Ledger, id_: str, past: str, act: Act, output: str) -> ExitCode | None:

@@ -14,8 +14,6 @@ from uuid import UUID
 import msgspec
 import orjson
 from psycopg.rows import dict_row
-from sqlalchemy import ARRAY, any_, func, literal, literal_column, or_, select, tuple_
-from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 
 from ledger.events import Priority
 from ledger.job import fold
@@ -25,8 +23,8 @@ from ledger_projections.builtin import PROJECTIONS
 from ledger_projections.filters import DeadLetterFilter, ExecutionFilter, JobFilter
 from ledger_projections.paging import Page, Place, check_limit, cut, decode_cursor
 from ledger_projections.percentiles import percentiles
-from ledger_projections.read_tables import ATTEMPTS, DEAD_LETTERS, JOBS
 from ledger_projections.reading import reading
+from ledger_projections.selects import compiled, counted, ordered_attempts, ordered_dead_letters, ordered_jobs
 from ledger_projections.views import (
     DeadLetter,
     DepthByPriority,
@@ -41,12 +39,11 @@ from ledger_projections.views import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
-    from datetime import datetime
+    from collections.abc import Iterator, Mapping, Sequence
 
     from psycopg import Connection
     from psycopg.rows import DictRow, TupleRow
-    from sqlalchemy import Column, ColumnElement, Select
+    from sqlalchemy import Select
 
     from ledger.job import JobState
     from ledger.runtime.database import Database
@@ -65,14 +62,24 @@ _STATS = statement("ledger_projections", "queries/select_stats")
 _WORKERS = statement("ledger_projections", "queries/select_workers")
 _LAG = statement("ledger_projections", "queries/select_lag")
 
-_DIALECT = PGDialect_psycopg()
-
 
 class Lag(msgspec.Struct, frozen=True):
     """How far a read model is behind the log: `seconds` is the age of the oldest event it has not read."""
 
     seconds: float
     events: int
+
+
+class Match(msgspec.Struct, frozen=True):
+    """A job that a filter names, at the version at which the read model saw it match."""
+
+    job_id: UUID
+    version: int
+    place: Place
+    """In the list's order; where the next ones are looked for."""
+
+
+Narrowing = JobFilter | DeadLetterFilter
 
 
 class Queries:
@@ -88,30 +95,34 @@ class Queries:
     ) -> Page[JobState]:
         """Return a page of jobs by (created_at, id), each as its history is up to the version the list knows."""
         after = decode_cursor(cursor, filters)
-        query = _ordered_jobs(filters, after).limit(check_limit(limit) + 1)
+        query = ordered_jobs(filters, after).limit(check_limit(limit) + 1)
         with reading(self._database) as connection:
             rows, next_cursor = cut(_fetch(connection, query), limit, _job_place, filters)
             return Page(tuple(_folded(connection, rows, with_payload)), next_cursor)
 
-    def job_ids(self, filters: JobFilter, limit: int) -> list[UUID]:
-        """Return the ids of up to `limit` jobs that match, in the list's order: for bulk actions."""
+    def matching(self, filters: Narrowing, limit: int, after: Place | None = None) -> list[Match]:
+        """Return up to `limit` jobs or dead letters that match, in the list's order: for bulk actions."""
+        query = _ordered(filters, after).limit(limit)
         with reading(self._database) as connection:
-            return [row["job_id"] for row in _fetch(connection, _ordered_jobs(filters, None).limit(limit))]
+            rows = _fetch(connection, query)
+        place = _job_place if isinstance(filters, JobFilter) else _dead_letter_place
+        return [Match(row["job_id"], row["version"], place(row)) for row in rows]
+
+    def count(self, filters: Narrowing, after: Place | None = None) -> int:
+        """Count what matches by looking at it all: for who is about to change it, never for a page."""
+        with reading(self._database) as connection:
+            (row,) = _fetch(connection, counted(_ordered(filters, after)))
+        return row["count"]
 
     def list_dead_letters(
         self, filters: DeadLetterFilter, *, limit: int = 100, cursor: str | None = None, offset: int = 0
     ) -> Page[DeadLetter]:
         """Return a page of the jobs that are dead now, the latest death first."""
         after = decode_cursor(cursor, filters)
-        query = _ordered_dead_letters(filters, after).limit(check_limit(limit) + 1).offset(offset)
+        query = ordered_dead_letters(filters, after).limit(check_limit(limit) + 1).offset(offset)
         with reading(self._database) as connection:
             rows, next_cursor = cut(_fetch(connection, query), limit, _dead_letter_place, filters)
             return Page(tuple(_dead_letters(connection, rows)), next_cursor)
-
-    def dead_letter_ids(self, filters: DeadLetterFilter, limit: int) -> list[UUID]:
-        """Return the job ids of up to `limit` dead letters that match, the latest first: for bulk actions."""
-        with reading(self._database) as connection:
-            return [row["job_id"] for row in _fetch(connection, _ordered_dead_letters(filters, None).limit(limit))]
 
     def get_dead_letter(self, id_: str) -> DeadLetter | None:
         """Return the dead letter named by a job id or by `<job id>:<version>`; None unless the job is dead of that."""
@@ -128,7 +139,7 @@ class Queries:
     ) -> Page[JobExecution]:
         """Return a page of attempts, the latest started first."""
         after = decode_cursor(cursor, filters)
-        query = _ordered_attempts(filters, after).limit(check_limit(limit) + 1).offset(offset)
+        query = ordered_attempts(filters, after).limit(check_limit(limit) + 1).offset(offset)
         with reading(self._database) as connection:
             rows, next_cursor = cut(_fetch(connection, query), limit, _attempt_place, filters)
             return Page(tuple(_executions(connection, rows)), next_cursor)
@@ -181,94 +192,17 @@ class Queries:
         return _rows(connection, _QUEUE_INFOS, {"queue": name, "silent_after": self._silent_after})
 
 
-def _ordered_jobs(filters: JobFilter, after: Place | None) -> Select[Any]:
-    order = tuple_(JOBS.c.created_at, JOBS.c.job_id)
-    query: Select[Any] = select(JOBS).where(
-        *_among(JOBS.c.job_id, filters.ids),
-        *_among(JOBS.c.state, filters.states),
-        *_among(JOBS.c.type, filters.types),
-        *_among(JOBS.c.queue, filters.queues),
-        *_among(JOBS.c.priority, filters.priorities),
-        *_run_by(filters.worker_id),
-        *_equal(JOBS.c.correlation_id, filters.correlation_id),
-        *_equal(JOBS.c.schedule_id, filters.schedule_id),
-        *_within(JOBS.c.created_at, filters.created_after, filters.created_before),
-    )
-    if after is not None:
-        place = tuple_(literal(after.at, JOBS.c.created_at.type), literal(after.id, JOBS.c.job_id.type))
-        query = query.where(order > place if filters.oldest_first else order < place)
-    if filters.oldest_first:
-        return query.order_by(JOBS.c.created_at, JOBS.c.job_id)
-    return query.order_by(JOBS.c.created_at.desc(), JOBS.c.job_id.desc())
-
-
-def _ordered_dead_letters(filters: DeadLetterFilter, after: Place | None) -> Select[Any]:
-    table = DEAD_LETTERS.c
-    query = select(DEAD_LETTERS).where(
-        *_among(table.job_id, filters.ids),
-        *_among(table.type, filters.types),
-        *_among(table.queue, filters.queues),
-        *_within(table.failed_at, filters.failed_after, filters.failed_before),
-    )
-    if filters.error_contains is not None:
-        part = func.lower(filters.error_contains)
-        query = query.where(
-            or_(*(func.strpos(func.lower(text), part) > 0 for text in (table.error_type, table.error_message)))
-        )
-    if after is not None:
-        later = or_(table.failed_at < after.at, table.job_id > after.id)
-        query = query.where(table.failed_at <= after.at, later)
-    return query.order_by(table.failed_at.desc(), table.job_id)
-
-
-def _ordered_attempts(filters: ExecutionFilter, after: Place | None) -> Select[Any]:
-    table = ATTEMPTS.c
-    query = select(ATTEMPTS).where(
-        *_equal(table.job_id, filters.job_id),
-        *_among(table.type, filters.types),
-        *_among(table.state, filters.states),
-        *_among(table.queue, filters.queues),
-        *_equal(table.worker_id, filters.worker_id),
-        *_within(table.started_at, filters.started_after, filters.started_before),
-    )
-    order = (table.started_at, table.job_id, table.lease_version)
-    if after is not None:
-        place = zip((after.at, after.id, after.version), order, strict=True)
-        query = query.where(tuple_(*order) < tuple_(*(literal(value, column.type) for value, column in place)))
-    return query.order_by(*(column.desc() for column in order))
-
-
-def _among(column: Column[Any], values: Sequence[Any]) -> Iterable[ColumnElement[bool]]:
-    # One value as an equality: only then does an index on (column, order) give the list's order too.
-    if len(values) == 1:
-        return (column == values[0],)
-    return (column == any_(literal(list(values), ARRAY(column.type))),) if values else ()
-
-
-def _equal(column: Column[Any], value: object) -> Iterable[ColumnElement[bool]]:
-    return () if value is None else (column == value,)
-
-
-def _run_by(worker_id: str | None) -> Iterable[ColumnElement[bool]]:
-    # Only a running job has a worker, and only running ones are in the index by worker.
-    return () if worker_id is None else (JOBS.c.worker_id == worker_id, JOBS.c.state == literal_column("'running'"))
-
-
-def _within(column: Column[Any], after: datetime | None, before: datetime | None) -> Iterable[ColumnElement[bool]]:
-    if after is not None:
-        yield column > after
-    if before is not None:
-        yield column < before
-
-
 def _fetch(connection: Connection[TupleRow], query: Select[Any]) -> list[DictRow]:
-    compiled = query.compile(dialect=_DIALECT)
-    return _rows(connection, compiled.string.encode(), compiled.params)
+    return _rows(connection, *compiled(query))
 
 
 def _rows(connection: Connection[TupleRow], sql: bytes, parameters: Mapping[str, Any]) -> list[DictRow]:
     with connection.cursor(row_factory=dict_row) as cursor:
         return cursor.execute(sql, parameters).fetchall()
+
+
+def _ordered(filters: Narrowing, after: Place | None) -> Select[Any]:
+    return ordered_jobs(filters, after) if isinstance(filters, JobFilter) else ordered_dead_letters(filters, after)
 
 
 def _job_place(row: DictRow) -> Place:

@@ -102,7 +102,8 @@ def test_each_filter_of_jobs_narrows_the_list_to_what_it_names(pool, lives, quer
 
     def listed(**members) -> set[UUID]:
         found = {job.id for job in queries.list_jobs(JobFilter(**members)).items}
-        assert found == set(queries.job_ids(JobFilter(**members), 100))
+        assert found == {match.job_id for match in queries.matching(JobFilter(**members), 100)}
+        assert queries.count(JobFilter(**members)) == len(found)
         return found
 
     assert listed(ids=(a, c)) == {a, c}
@@ -189,7 +190,7 @@ def test_dead_letters_page_by_latest_death_by_cursor_and_by_offset(pool, lives, 
     assert [letter.job_id for letter in offset] == made[3:]
 
     def listed(**members) -> list[UUID]:
-        return queries.dead_letter_ids(DeadLetterFilter(**members), 100)
+        return [match.job_id for match in queries.matching(DeadLetterFilter(**members), 100)]
 
     assert listed(types=("t1",)) == [made[1], made[3]]
     assert listed(queues=("q0", "q4")) == [made[0], made[4]]

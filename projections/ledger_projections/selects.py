@@ -1,0 +1,115 @@
+"""Filtered lists as SQL: each filter becomes a select in its list's total order, from a place on.
+
+Composed with SQLAlchemy Core, for the members of a filter may be given in any combination.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import ARRAY, any_, func, literal, literal_column, or_, select, tuple_
+from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
+
+from ledger_projections.read_tables import ATTEMPTS, DEAD_LETTERS, JOBS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from datetime import datetime
+
+    from sqlalchemy import Column, ColumnElement, Select
+
+    from ledger_projections.filters import DeadLetterFilter, ExecutionFilter, JobFilter
+    from ledger_projections.paging import Place
+
+_DIALECT = PGDialect_psycopg()
+
+
+def compiled(query: Select[Any]) -> tuple[bytes, Mapping[str, Any]]:
+    """Return the statement and its parameters, as psycopg takes them."""
+    statement = query.compile(dialect=_DIALECT)
+    return statement.string.encode(), statement.params
+
+
+def counted(query: Select[Any]) -> Select[Any]:
+    """Return the select of the number of rows, as `count`."""
+    return select(func.count().label("count")).select_from(query.order_by(None).subquery())
+
+
+def ordered_jobs(filters: JobFilter, after: Place | None) -> Select[Any]:
+    order = tuple_(JOBS.c.created_at, JOBS.c.job_id)
+    query: Select[Any] = select(JOBS).where(
+        *_among(JOBS.c.job_id, filters.ids),
+        *_among(JOBS.c.state, filters.states),
+        *_among(JOBS.c.type, filters.types),
+        *_among(JOBS.c.queue, filters.queues),
+        *_among(JOBS.c.priority, filters.priorities),
+        *_run_by(filters.worker_id),
+        *_equal(JOBS.c.correlation_id, filters.correlation_id),
+        *_equal(JOBS.c.schedule_id, filters.schedule_id),
+        *_within(JOBS.c.created_at, filters.created_after, filters.created_before),
+    )
+    if after is not None:
+        place = tuple_(literal(after.at, JOBS.c.created_at.type), literal(after.id, JOBS.c.job_id.type))
+        query = query.where(order > place if filters.oldest_first else order < place)
+    if filters.oldest_first:
+        return query.order_by(JOBS.c.created_at, JOBS.c.job_id)
+    return query.order_by(JOBS.c.created_at.desc(), JOBS.c.job_id.desc())
+
+
+def ordered_dead_letters(filters: DeadLetterFilter, after: Place | None) -> Select[Any]:
+    table = DEAD_LETTERS.c
+    query = select(DEAD_LETTERS).where(
+        *_among(table.job_id, filters.ids),
+        *_among(table.type, filters.types),
+        *_among(table.queue, filters.queues),
+        *_within(table.failed_at, filters.failed_after, filters.failed_before),
+    )
+    if filters.error_contains is not None:
+        part = func.lower(filters.error_contains)
+        query = query.where(
+            or_(*(func.strpos(func.lower(text), part) > 0 for text in (table.error_type, table.error_message)))
+        )
+    if after is not None:
+        later = or_(table.failed_at < after.at, table.job_id > after.id)
+        query = query.where(table.failed_at <= after.at, later)
+    return query.order_by(table.failed_at.desc(), table.job_id)
+
+
+def ordered_attempts(filters: ExecutionFilter, after: Place | None) -> Select[Any]:
+    table = ATTEMPTS.c
+    query = select(ATTEMPTS).where(
+        *_equal(table.job_id, filters.job_id),
+        *_among(table.type, filters.types),
+        *_among(table.state, filters.states),
+        *_among(table.queue, filters.queues),
+        *_equal(table.worker_id, filters.worker_id),
+        *_within(table.started_at, filters.started_after, filters.started_before),
+    )
+    order = (table.started_at, table.job_id, table.lease_version)
+    if after is not None:
+        place = zip((after.at, after.id, after.version), order, strict=True)
+        query = query.where(tuple_(*order) < tuple_(*(literal(value, column.type) for value, column in place)))
+    return query.order_by(*(column.desc() for column in order))
+
+
+def _among(column: Column[Any], values: Sequence[Any]) -> Iterable[ColumnElement[bool]]:
+    # One value as an equality: only then does an index on (column, order) give the list's order too.
+    if len(values) == 1:
+        return (column == values[0],)
+    return (column == any_(literal(list(values), ARRAY(column.type))),) if values else ()
+
+
+def _equal(column: Column[Any], value: object) -> Iterable[ColumnElement[bool]]:
+    return () if value is None else (column == value,)
+
+
+def _run_by(worker_id: str | None) -> Iterable[ColumnElement[bool]]:
+    # Only a running job has a worker, and only running ones are in the index by worker.
+    return () if worker_id is None else (JOBS.c.worker_id == worker_id, JOBS.c.state == literal_column("'running'"))
+
+
+def _within(column: Column[Any], after: datetime | None, before: datetime | None) -> Iterable[ColumnElement[bool]]:
+    if after is not None:
+        yield column > after
+    if before is not None:
+        yield column < before
