@@ -87,11 +87,13 @@ class _System(Collector):
         age = GaugeMetricFamily(
             "ledger_queue_oldest_ready_age_seconds", "Wait of the oldest ready job.", labels=("queue",)
         )
+        paused = GaugeMetricFamily("ledger_queue_paused", "Whether nothing new is leased.", labels=("queue",))
         for queue in self._queries.queue_infos():
             for state in ("scheduled", "ready", "running", "retrying", "dead"):
                 jobs.add_metric((queue.name, state), getattr(queue, state))
             age.add_metric((queue.name,), queue.oldest_ready_age_seconds or 0.0)
-        return jobs, age
+            paused.add_metric((queue.name,), float(queue.paused))
+        return jobs, age, paused
 
     def _projections(self) -> Iterable[Metric]:
         labels = ("projection",)

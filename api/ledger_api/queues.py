@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING
 
 from ledger_projections.views import resource
 
+from ledger import pauses
 from ledger.resources import dumps
 from ledger.settings import QUEUE_NAME
+from ledger_api import bodies
+from ledger_api.callers import actor
 from ledger_api.parameters import Parameters
 from ledger_api.problems import not_found
 
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
     import falcon
     from ledger_projections.queries import Queries
 
+    from ledger import Ledger
     from ledger_api.pages import Lag
 
 SHORTEST_WINDOW = timedelta(minutes=1)
@@ -24,7 +28,7 @@ DEFAULT_WINDOW = timedelta(hours=1)
 
 
 class Queues:
-    """`/queues`: every queue that a job or a live worker has named."""
+    """`/queues`: every queue that a job, a pause or a live worker has named."""
 
     def __init__(self, queries: Queries, lag: Lag) -> None:
         self._queries, self._lag = queries, lag
@@ -61,6 +65,28 @@ class Stats:
         check_name(name)
         self._lag.tell(resp, "queue_stats")
         resp.data = dumps(resource(self._queries.queue_stats(name, window)))
+
+
+class Pause:
+    """`/queues/{name}/pause`: nothing new is leased; the first one who paused it is remembered."""
+
+    change = staticmethod(pauses.pause)
+
+    def __init__(self, ledger: Ledger, queries: Queries, lag: Lag) -> None:
+        self._ledger, self._queries, self._lag = ledger, queries, lag
+
+    def on_post(self, req: falcon.Request, resp: falcon.Response, name: str) -> None:
+        verb = bodies.read_verb(req)
+        check_name(name)
+        self.change(self._ledger.database, name, actor=actor(req), reason=verb.reason)
+        self._lag.tell(resp, "queue_stats")
+        resp.data = dumps(resource(self._queries.queue_info(name)))
+
+
+class Resume(Pause):
+    """`/queues/{name}/resume`."""
+
+    change = staticmethod(pauses.resume)
 
 
 def check_name(name: str) -> None:

@@ -145,7 +145,7 @@ class Queries:
             return Page(tuple(_executions(connection, rows)), next_cursor)
 
     def queue_infos(self) -> list[QueueInfo]:
-        """Return every queue that a job or a live worker has named, by name."""
+        """Return every queue that a job, a pause or a live worker has named, by name."""
         with reading(self._database) as connection:
             return [_queue_info(row) for row in self._queue_rows(connection, None)]
 
@@ -273,6 +273,10 @@ def _queue_members(row: DictRow) -> dict[str, Any]:
         "name": row["name"],
         "depth": counts["ready"],
         "oldest_ready_age_seconds": None if age is None else max(age, 0.0),
+        "paused": row["paused_at"] is not None,
+        "paused_at": row["paused_at"],
+        "paused_by": row["paused_by"],
+        "pause_reason": row["pause_reason"],
         **counts,
     }
 

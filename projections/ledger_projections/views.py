@@ -198,5 +198,7 @@ def _json(value: Any) -> Any:
             return orjson.Fragment(value)
         case msgspec.Struct():
             return resource(value)
+        case list():
+            return [_json(each) for each in value]
         case _:
             return value

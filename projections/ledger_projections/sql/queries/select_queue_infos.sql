@@ -1,4 +1,4 @@
--- Every queue that a job or a live worker has named, with its counts now; or one queue, named by anybody or not.
+-- Every queue that a job, a pause or a live worker has named, with its counts now; or one queue, named by anybody or not.
 --   queue          this one only; null: all
 --   silent_after   a worker whose last heartbeat is older is not alive
 -- Nothing is counted: the counts are kept by `queue_stats`. The names of past queues come from one look-up a name in the
@@ -17,6 +17,8 @@ named as (
   union
   select c.queue from ledger_read.queue_counts c where %(queue)s::text is null
   union
+  select p.queue from ledger.pauses p where %(queue)s::text is null
+  union
   select unnest(w.queues)
   from ledger.workers w
   where %(queue)s::text is null and w.heartbeat_at > clock_timestamp() - %(silent_after)s::interval
@@ -29,8 +31,12 @@ select
   coalesce(c.retrying, 0) as retrying,
   coalesce(c.dead, 0) as dead,
   c.depths,
-  extract(epoch from clock_timestamp() - oldest.ready_at)::float8 as oldest_ready_age_seconds
+  extract(epoch from clock_timestamp() - oldest.ready_at)::float8 as oldest_ready_age_seconds,
+  pause.paused_at,
+  pause.paused_by,
+  pause.reason as pause_reason
 from named n
+left join ledger.pauses pause on pause.queue = n.queue
 left join lateral (
   select
     sum(q.count) filter (where q.state = 'scheduled') as scheduled,
