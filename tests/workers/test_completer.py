@@ -21,7 +21,7 @@ from ledger.job import fold
 from ledger.log import Append, Blocked, Outcome
 from ledger.memory import MemoryLog
 from ledger.message import Message
-from ledger.running import failed, returned
+from ledger.verdicts import failed, returned
 from tests.support.histories import FrozenClock
 
 if TYPE_CHECKING:

@@ -26,7 +26,7 @@ from tests.support.working import APP, ended, kinds, reached, send, until, worki
 
 if TYPE_CHECKING:
     from ledger import Ledger
-    from ledger.running import Verdict
+    from ledger.verdicts import Verdict
 
 
 def test_a_result_is_recorded(ledger: Ledger) -> None:

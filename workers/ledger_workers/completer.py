@@ -18,16 +18,16 @@ import structlog
 from ledger.errors import CorruptHistory, LeaseLost, Unavailable
 from ledger.events import Leased
 from ledger.log import Append, Blocked, Log, Recorded
-from ledger.running import failed
 from ledger.runtime import failpoints
+from ledger.verdicts import failed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
     from ledger.log import Outcome
-    from ledger.running import Verdict
     from ledger.runtime.clock import Clock
+    from ledger.verdicts import Verdict
     from ledger_workers.board import Board
     from ledger_workers.leases import Run
     from ledger_workers.metrics import Meters

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from ledger.handlers import Handler
     from ledger.message import Message
-    from ledger.running import Verdict
+    from ledger.verdicts import Verdict
     from ledger_workers.board import Board
     from ledger_workers.leases import Leases, Run
     from ledger_workers.messages import Delivery, Messages

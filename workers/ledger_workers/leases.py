@@ -19,8 +19,8 @@ from ledger.errors import CorruptHistory
 from ledger.events import DeadLettered, Kind, Leased, Priority
 from ledger.job import fold
 from ledger.log import Append, Blocked, Lease, following, readable
-from ledger.running import job_of
 from ledger.runtime import failpoints
+from ledger.verdicts import job_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

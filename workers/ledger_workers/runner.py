@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import ledger
 from ledger import commands
 from ledger.handlers import current_job
-from ledger.running import Verdict, chain, failed, returned
 from ledger.runtime import failpoints
+from ledger.verdicts import Verdict, chain, failed, returned
 from ledger_workers.executors.processes import ProcessDied, Processes
 from ledger_workers.middleware.recovery import Escaped
 

@@ -18,15 +18,15 @@ import structlog
 
 from ledger import commands
 from ledger.errors import JobTimeout, Unavailable
-from ledger.running import failed
 from ledger.runtime.statements import statement
+from ledger.verdicts import failed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ledger.events import EnqueueReason
-    from ledger.running import Verdict
     from ledger.runtime.database import Database
+    from ledger.verdicts import Verdict
     from ledger_workers.executors.threads import Threads
     from ledger_workers.leases import Run
     from ledger_workers.slots import Slots
