@@ -17,10 +17,9 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Awaitable, Callable
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextvars import copy_context
-from functools import partial
+from functools import partial, wraps
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 import psycopg
@@ -28,7 +27,7 @@ import psycopg
 from ledger.connections import Lent, Rows, execute_on, of_session, refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -93,12 +92,12 @@ def twin(verb: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P], Aw
     """Return the verb's await twin: a method of the same class with the same parameters."""
     name = verb.__name__
 
+    @wraps(verb)
     async def awaiting(self: S, *args: P.args, **named: P.kwargs) -> R:
         return await self.threads.call(getattr(self, name), *args, **named)
 
     awaiting.__name__ = f"a{name}"
-    awaiting.__qualname__ = f"{verb.__qualname__.rpartition('.')[0]}.a{name}"
-    awaiting.__module__ = verb.__module__
+    awaiting.__qualname__ = f"{verb.__qualname__.removesuffix(name)}a{name}"
     awaiting.__doc__ = f"Do as `{name}` does, without blocking the event loop; `ledger.aio` says how."
     return awaiting
 
