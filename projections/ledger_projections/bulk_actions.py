@@ -8,6 +8,7 @@ again until nothing remains.
 
 from __future__ import annotations
 
+import re
 import time
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -40,6 +41,7 @@ SAMPLE = 10
 BLOCKED_WAIT = 5.0
 """Seconds to wait for somebody's open transaction that is changing one of the jobs."""
 
+_VERSION = re.compile(r"[1-9]\d{0,8}", re.ASCII)
 _CANCELLABLE = (State.SCHEDULED, State.RETRYING, State.READY, State.RUNNING)
 
 
@@ -83,14 +85,12 @@ def perform(
     Every event is durable when it returns. May raise Unavailable with a part done: send it again.
     """
     work = _Work(ledger, action, actor, told or (lambda _: None))
-    named = work.named()
-    if action.names and _is_open(action.filters):
-        for start in range(0, len(named), CHUNK):
-            work.take(named[start : start + CHUNK])
+    named = _named(action)
+    if action.names and action.filters == type(action.filters)():
+        work.take_named(list(named.values()))
     else:
-        by_id = {target.job_id: target for target in named}
-        for filters in _selections(action, by_id):
-            _take_matching(queries, filters, by_id, work)
+        for filters in _selections(action, named):
+            _take_matching(queries, filters, named, work)
     return work.result()
 
 
@@ -122,16 +122,13 @@ class _Work:
         """How many jobs this call may still deal with."""
         return max(self._action.limit - self._done - len(self._refused), 0)
 
-    def named(self) -> list[_Target]:
-        """Return the jobs that were named, each once; what cannot be an id is refused."""
-        found: dict[UUID, _Target] = {}
+    def take_named(self, targets: Sequence[_Target]) -> None:
+        """Change the jobs that were named; what cannot be an id is refused, as an unknown one is."""
         for name in self._action.names:
-            target = _named(name, self._action.verb)
-            if target is None:
+            if _parsed(name, self._action.verb) is None:
                 self._refuse(name, 404, "not_found", self._not_found)
-            else:
-                found.setdefault(target.job_id, target)
-        return list(found.values())
+        for start in range(0, len(targets), CHUNK):
+            self.take(targets[start : start + CHUNK])
 
     def take(self, targets: Sequence[_Target]) -> None:
         """Change these jobs, as many as there is room for."""
@@ -173,34 +170,36 @@ class _Work:
             if (error := corrupt.get(target.job_id)) is not None:
                 self._refuse(target.name, 500, "internal_error", str(error))
                 continue
-            history = histories.get(target.job_id, ())
             try:
-                events = self._events(target, history, now)
+                wish = self._wish(target, histories.get(target.job_id, ()), now)
             except JobNotFound:
                 self._refuse(target.name, 404, "not_found", self._not_found)
             except CommandRefused as refusal:
                 if target.seen_at is None or refusal.version <= target.seen_at:
                     self._refuse(target.name, 409, "state_conflict", str(refusal))
             else:
-                if events:
-                    yield target, self._wish(history, events)
+                if wish is not None:
+                    yield target, wish
 
-    def _events(self, target: _Target, history: tuple[Entry, ...], now: datetime) -> Events:
+    def _wish(self, target: _Target, history: tuple[Entry, ...], now: datetime) -> Append | None:
+        """Return what changes the job, None where that was done before; raise what refuses it."""
         job = fold(history)
         if job is None:
             raise JobNotFound(target.job_id)
-        action = self._action
-        if action.verb is Verb.CANCEL:
-            return commands.cancel(job, reason=action.reason)
-        _check_death(job, history, target.death, action.verb)
-        if action.verb is Verb.RETRY:
-            return commands.retry(job, now, action.delay, action.reason)
-        return commands.discard(job, action.reason)
+        if self._action.verb is not Verb.CANCEL:
+            _check_death(job, history, target.death, self._action.verb)
+        events = self._events(job, now)
+        return msgspec.structs.replace(following(job, events, self._actor), trace=self._trace) if events else None
 
-    def _wish(self, history: tuple[Entry, ...], events: Events) -> Append:
-        job = fold(history)
-        assert job is not None
-        return msgspec.structs.replace(following(job, events, self._actor), trace=self._trace)
+    def _events(self, job: JobState, now: datetime) -> Events:
+        action = self._action
+        match action.verb:
+            case Verb.CANCEL:
+                return commands.cancel(job, reason=action.reason)
+            case Verb.RETRY:
+                return commands.retry(job, now, action.delay, action.reason)
+            case Verb.DISCARD:
+                return commands.discard(job, action.reason)
 
     def _append(self, wishes: list[tuple[_Target, Append]]) -> list[_Target]:
         """Append, and return the jobs to judge anew."""
@@ -241,15 +240,17 @@ def _selections(action: BulkAction, named: dict[UUID, _Target]) -> Iterable[Narr
     return [msgspec.structs.replace(filters, states=(state,)) for state in states]
 
 
-def _is_open(filters: Narrowing) -> bool:
-    return filters == type(filters)()
+def _named(action: BulkAction) -> dict[UUID, _Target]:
+    """Return the jobs that were named, each once."""
+    parsed = (_parsed(name, action.verb) for name in action.names)
+    return {target.job_id: target for target in parsed if target is not None}
 
 
-def _named(name: str, verb: Verb) -> _Target | None:
-    """Return what an id names; that of a dead letter may name one death of the job."""
+def _parsed(name: str, verb: Verb) -> _Target | None:
+    """Return what an id names; that of a dead letter names one death of the job."""
     text, colon, version = name.partition(":")
     job_id = ids.parse(text)
-    if job_id is None or (colon and (verb is Verb.CANCEL or not (version.isascii() and version.isdecimal()))):
+    if job_id is None or (colon and (verb is Verb.CANCEL or not _VERSION.fullmatch(version))):
         return None
     return _Target(job_id, name, int(version) if colon else None)
 
