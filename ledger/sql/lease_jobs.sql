@@ -21,12 +21,14 @@ leased as (
   insert into ledger.events (job_id, version, kind, queue, priority, actor, data)
   select
     r.job_id, r.version + 1, 'leased', p.queue, p.priority, 'worker:' || %(worker_id)s::text,
-    json_build_object('worker_id', %(worker_id)s::text, 'attempt', p.leases + 1, 'nonce', r.nonce)
+    json_build_object(
+      'worker_id', %(worker_id)s::text, 'attempt', p.leases + 1, 'nonce', r.nonce, 'ready_at', p.at
+    )
   from input r
   cross join lateral (
-    select e.queue, e.priority, e.kind, (
+    select e.queue, e.priority, e.kind, e.at, case when r.version = 1 then 0 else (
       select count(*) from ledger.events l where l.job_id = r.job_id and l.version < r.version and l.kind = 'leased'
-    ) as leases
+    ) end as leases
     from ledger.events e
     where e.job_id = r.job_id and e.version = r.version
     offset 0  -- keeps the planner from joining the whole log instead of looking up one key a row

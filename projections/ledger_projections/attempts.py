@@ -7,8 +7,8 @@ from ledger_projections.projection import Projection
 
 ATTEMPTS = Projection(
     name="attempts",
-    version=1,
+    version=2,
     tables=("attempts",),
     create=statement("ledger_projections", "attempts/create"),
-    folds=(statement("ledger_projections", "attempts/fold"),),
+    folds=(statement("ledger_projections", "attempts/open"), statement("ledger_projections", "attempts/close")),
 )

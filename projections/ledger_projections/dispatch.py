@@ -23,7 +23,6 @@ import structlog
 from psycopg import DataError
 from psycopg.errors import ReadOnlySqlTransaction, SerializationFailure
 
-from ledger.cursor import Cursor, Range, gaps_between
 from ledger.message import Message
 from ledger.runtime import failpoints
 from ledger.runtime.database import reachable
@@ -35,6 +34,7 @@ from ledger_projections.redis_streams import DispatchStreams, Ready, ready
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ledger.cursor import Cursor, Range
     from ledger.runtime.database import Database
     from ledger_projections.projection import AnyConnection
 
@@ -225,19 +225,17 @@ def _read(connection: AnyConnection, cursor: Cursor, limit: int) -> _Found:
     blind, limit = not limit, limit or 1
     parameters = {"high": cursor.high, "holes": multirange(cursor.holes), "limit": limit, "blind": blind}
     rows: Sequence[tuple[Any, ...]] = connection.execute(_READ, parameters, binary=True).fetchall()
-    xmin = rows[0][0]
-    positions = [row[1] for row in rows if row[1] is not None]
-    above = [position for position in positions if position > cursor.high]
+    xmin, count, high, gaps, late, *_ = rows[0]
     return _Found(
-        late=tuple(position for position in positions if position <= cursor.high),
-        high=above[-1] if above else cursor.high,
-        gaps=gaps_between(cursor.high, above),
+        late=tuple(late or ()),
+        high=high,
+        gaps=cursors.ranges(gaps),
         xmin=xmin,
-        ready=[_ready(row) for row in rows if row[7] is not None],
-        full=len(above) == limit,
+        ready=[_ready(row) for row in rows if row[-1] is not None],
+        full=count == limit,
     )
 
 
 def _ready(row: tuple[Any, ...]) -> Ready:
-    _, _, queue, priority, job_id, version, attempt, type_ = row
+    queue, priority, job_id, version, attempt, type_ = row[5:]
     return ready(queue, priority, Message(job_id, version, attempt, type_))

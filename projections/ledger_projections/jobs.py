@@ -8,7 +8,7 @@ from ledger_projections.projection import Projection
 JOBS = Projection(
     name="jobs",
     version=2,
-    tables=("jobs",),
+    tables=("jobs", "job_births"),
     create=statement("ledger_projections", "jobs/create"),
     folds=(statement("ledger_projections", "jobs/fold"),),
 )

@@ -37,7 +37,12 @@ class Projection:
     create: bytes
     """DDL of the tables and their indexes, each `if not exists`."""
     folds: tuple[bytes, ...]
-    """Run in this order on every batch."""
+    """Run in this order on every batch. They read it as a projector that keeps up does, through `ledger.events_in`."""
+
+    @property
+    def folds_of_lives(self) -> tuple[bytes, ...]:
+        """The same statements as a rebuild runs them: on all jobs born in a range, from the first event on."""
+        return tuple(fold.replace(b"ledger.events_in(", b"ledger.events_born_in(") for fold in self.folds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +61,11 @@ class Batch:
     """Jobs to leave out."""
     born_from: UUID = LOWEST
     born_to: UUID = HIGHEST
+
+    @property
+    def is_everything(self) -> bool:
+        """Whether the batch is one of positions, with the jobs born at any time in it."""
+        return self.born_from == LOWEST and self.born_to == HIGHEST
 
     @property
     def single(self) -> int | None:
@@ -88,9 +98,14 @@ class Batch:
 
 def fold(connection: AnyConnection, projection: Projection, batch: Batch) -> None:
     """Fold the batch into the tables of the schema that was entered; any error is the caller's."""
-    for statement in projection.folds:
-        # Planned for each batch: without its bounds, a range of births looks as narrow as a range of positions.
-        connection.execute(statement, batch.parameters(), prepare=False)
+    parameters = batch.parameters()
+    if batch.is_everything:
+        for statement in projection.folds:
+            connection.execute(statement, parameters)
+    else:
+        for statement in projection.folds_of_lives:
+            # Planned for each batch: without its bounds, a range of births looks as narrow as a range of positions.
+            connection.execute(statement, parameters, prepare=False)
 
 
 def multirange(ranges: tuple[Range, ...]) -> str:

@@ -399,7 +399,6 @@ def test_an_explicit_batch_can_leave_out_births_holes_and_jobs(log, pool, notes)
     batch = Batch(
         low=positions[0] - 1,
         high=positions[4],
-        late=(positions[5],),
         holes=((positions[1], positions[2]),),
         parked=(ids[2],),
         born_from=ids[0],
@@ -408,7 +407,7 @@ def test_an_explicit_batch_can_leave_out_births_holes_and_jobs(log, pool, notes)
     with pool.connection() as connection, connection.transaction():
         engine.enter(connection, "ledger_read")
         engine.apply(connection, NOTES, "live", batch)
-    assert noted(log) == [positions[0], positions[3], positions[4], positions[5]]
+    assert noted(log) == [positions[0], positions[3], positions[4]]
 
 
 def test_halves_hold_the_same_events_in_order(log, pool, notes):

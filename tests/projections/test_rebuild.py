@@ -188,12 +188,12 @@ def test_a_rebuild_begun_by_another_version_is_begun_afresh(database, pool, popu
 
 def test_a_new_version_replaces_the_old_and_the_old_code_stands_by(database, pool, lives, population):
     fold_all(pool)
-    newer = replace(JOBS, version=2)
+    newer = replace(JOBS, version=JOBS.version + 1)
     (done,) = rebuild(pool, [newer])
     assert done.comparison is None, "rows of different versions are not compared"
     lives.enqueue()
     fold_all(pool, [JOBS])
-    assert execute(database, "select version from ledger.cursors where projection = 'jobs'") == [(2,)]
+    assert execute(database, "select version from ledger.cursors where projection = 'jobs'") == [(JOBS.version + 1,)]
     behind = rows(database)["jobs"]
     fold_all(pool, [newer])
     assert len(rows(database)["jobs"]) == len(behind) + 1

@@ -26,6 +26,7 @@ Tables = dict[str, list[Row]]
 
 KEYS = {
     "jobs": ("job_id",),
+    "job_births": ("job_id",),
     "attempts": ("job_id", "lease_version"),
     "dead_letters": ("job_id",),
     "queue_counts": ("queue", "priority", "state"),
@@ -83,6 +84,7 @@ def read_models(entries: Iterable[Entry]) -> Tables:
         table: sorted(rows, key=lambda row: tuple(row[column] for column in KEYS[table]))
         for table, rows in {
             "jobs": [_job(job) for job in jobs],
+            "job_births": [_birth(job) for job in jobs],
             "attempts": [row for life in lives for row in _attempts(life)],
             "dead_letters": [_dead_letter(job) for job in jobs if job.state is State.DEAD],
             "queue_counts": _counts(jobs),
@@ -123,6 +125,17 @@ def _job(job: JobState) -> Row:
         "updated_at": job.updated_at,
         "worker_id": job.worker_id,
         "correlation_id": job.correlation_id,
+        "schedule_id": job.request.schedule_id,
+    }
+
+
+def _birth(job: JobState) -> Row:
+    return {
+        "job_id": job.id,
+        "created_at": job.created_at,
+        "type": job.request.type,
+        "queue": job.queue,
+        "correlation_id": None if job.correlation_id == str(job.id) else job.correlation_id,
         "schedule_id": job.request.schedule_id,
     }
 

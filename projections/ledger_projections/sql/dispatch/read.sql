@@ -4,18 +4,18 @@
 --   holes  the cursor's open holes, as an int8multirange; what has appeared in them is read as well
 --   blind  whether to look at positions only, past an event whose data cannot be read
 --
--- Returns at least one row, all with the snapshot's xmin; a row without position means that nothing was found. Where the
--- event made a job ready and is that job's latest, the row also says what its message holds; a job that has moved on
--- meanwhile needs none. Served by the index on position and by the primary key.
-with found as (
-  (
-    select e.position, e.job_id, e.version, e.kind, e.queue, e.priority, e.data
-    from ledger.events e
-    where e.position > %(high)s::bigint
-    order by e.position
-    limit %(limit)s::bigint
-  )
-  union all
+-- Returns at least one row. Each says what was seen: the snapshot's xmin, how many events above `high`, the last of them,
+-- the gaps between them, and the holes that were filled. Each but an only one is also a job to dispatch: an event that
+-- made it ready, and is its latest; a job that has moved on meanwhile needs no message. Served by the index on position
+-- and by the primary key.
+with above as materialized (
+  select e.position, e.job_id, e.version, e.kind, e.queue, e.priority, case when e.kind = 'enqueued' then e.data end as data
+  from ledger.events e
+  where e.position > %(high)s::bigint
+  order by e.position
+  limit %(limit)s::bigint
+),
+late as materialized (
   select e.position, e.job_id, e.version, e.kind, e.queue, e.priority, e.data
   from unnest(%(holes)s::int8multirange) as hole
   cross join lateral (
@@ -24,23 +24,39 @@ with found as (
     where h.position >= lower(hole) and h.position < upper(hole)
     offset 0  -- a look-up by index for each hole, never a join over the log
   ) as e
-)
-select pg_snapshot_xmin(pg_current_snapshot())::text::bigint as xmin,
-       f.position, f.queue, f.priority, f.job_id, f.version, m.attempt, m.type
-from (select) as always
-left join found f on true
-left join lateral (
+),
+seen as materialized (
   select
-    -- Said again: the planner may work this out before it has looked at the condition below.
-    case when f.kind <> 'enqueued' or %(blind)s then null when f.version = 1 then f.data ->> 'type' else (
-      select e.data ->> 'type' from ledger.events e where e.job_id = f.job_id and e.version = 1
-    ) end as type,
-    case when f.version = 1 then 1 else (
-      select count(*) + 1 from ledger.events e
-      where e.job_id = f.job_id and e.version < f.version and e.kind = 'leased'
-    ) end as attempt
-  where f.kind = 'enqueued' and not %(blind)s
+    pg_snapshot_xmin(pg_current_snapshot())::text::bigint as xmin,
+    count(s.position) as count,
+    coalesce(max(s.position), %(high)s::bigint) as high,
+    range_agg(int8range(s.previous + 1, s.position)) filter (where s.position > s.previous + 1) as gaps,
+    (select array_agg(l.position order by l.position) from late l) as late
+  from (
+    select a.position, lag(a.position, 1, %(high)s::bigint) over (order by a.position) as previous from above a
+  ) as s
+),
+ready as (
+  select e.position, e.queue, e.priority, e.job_id, e.version, m.attempt, m.type
+  from (
+    select a.* from above a where a.kind = 'enqueued' and not %(blind)s
+    union all
+    select l.* from late l where l.kind = 'enqueued' and not %(blind)s
+  ) as e
+  cross join lateral (
+    select
+      case when e.version = 1 then e.data ->> 'type' else (
+        select f.data ->> 'type' from ledger.events f where f.job_id = e.job_id and f.version = 1
+      ) end as type,
+      case when e.version = 1 then 1 else (
+        select count(*) + 1 from ledger.events l
+        where l.job_id = e.job_id and l.version < e.version and l.kind = 'leased'
+      ) end as attempt
     -- Not `not exists`, which the planner may answer by hashing the whole log.
-    and (select e.version from ledger.events e where e.job_id = f.job_id and e.version = f.version + 1) is null
-) as m on true
-order by f.position
+    where (select n.version from ledger.events n where n.job_id = e.job_id and n.version = e.version + 1) is null
+  ) as m
+)
+select s.xmin, s.count, s.high, s.gaps, s.late, r.queue, r.priority, r.job_id, r.version, r.attempt, r.type
+from seen s
+left join ready r on true
+order by r.position

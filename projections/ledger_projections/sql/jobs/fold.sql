@@ -1,7 +1,8 @@
--- Folds a batch into `jobs`: one upsert a job, whatever happened to it in between.
+-- Folds a batch into `jobs` and `job_births`: one insert or update a job, whatever happened to it in between.
 --   the batch, as `ledger.events_in` takes it
--- A job's row afterwards is its row before, less what the batch says anew. What each column takes is the last event that
--- sets it: `enqueued`, `leased`, … are the versions of the last event of that kind in the batch. Rows go in by job_id.
+-- A job whose first event is in the batch is new; of any other the row is there, and takes what the batch says anew: for
+-- each column, what the last event says that sets it. `enqueued`, `leased`, … are the versions of the last event of that
+-- kind in the batch. Rows go in by job_id.
 with batch as (
   select
     e.job_id, e.version, e.kind, e.at, e.priority, e.queue, e.data, e.meta,
@@ -22,12 +23,23 @@ with batch as (
   ) as e
   window job as (partition by e.job_id)
 ),
-news as (
+news as materialized (
   select
     b.job_id,
     min(b.version) = 1 as opened,
     max(b.version) as version,
-    max(b.kind) filter (where b.version = b.last) as kind,
+    max(
+      case b.kind
+        when 'enqueued' then 'ready'
+        when 'leased' then 'running'
+        when 'retried' then 'retrying'
+        when 'dead_lettered' then 'dead'
+        else b.kind::text
+      end
+    ) filter (where b.version = b.last) as state,
+    max(b.at) filter (
+      where b.version = b.last and b.kind in ('succeeded', 'dead_lettered', 'cancelled', 'discarded')
+    ) as completed_at,
     max(b.at) filter (where b.version = b.last) as updated_at,
     max(b.data ->> 'worker_id') filter (where b.version = b.last and b.kind = 'leased') as worker_id,
     max((b.data ->> 'run_at')::timestamptz)
@@ -52,62 +64,54 @@ news as (
   from batch b
   where b.version in (1, b.last, b.enqueued, b.leased, b.retried, b.requeued, b.counted)
   group by b.job_id
-)
-insert into jobs (
-  job_id, type, queue, priority, state, version, attempt, retry_count, crash_count, max_retries, requeue_count,
-  requeued_at, run_at, expires_at, created_at, ready_at, started_at, completed_at, updated_at, worker_id,
-  correlation_id, schedule_id
-)
-select
-  n.job_id,
-  coalesce(n.type, old.type),
-  n.queue,
-  n.priority,
-  case n.kind
-    when 'enqueued' then 'ready'
-    when 'leased' then 'running'
-    when 'retried' then 'retrying'
-    when 'dead_lettered' then 'dead'
-    else n.kind::text
-  end,
-  n.version,
-  coalesce(n.attempt, old.attempt, 0),
-  coalesce(n.retry_count, old.retry_count, 0),
-  coalesce(n.crash_count, old.crash_count, 0),
-  coalesce(n.max_retries, old.max_retries),
-  coalesce(n.requeue_count, old.requeue_count, 0),
-  coalesce(n.requeued_at, old.requeued_at),
-  n.run_at,
-  coalesce(n.expires_at, old.expires_at),
-  coalesce(n.created_at, old.created_at),
-  coalesce(n.ready_at, old.ready_at),
-  coalesce(n.started_at, old.started_at),
-  case when n.kind in ('succeeded', 'dead_lettered', 'cancelled', 'discarded') then n.updated_at end,
-  n.updated_at,
-  n.worker_id,
-  coalesce(n.correlation_id, old.correlation_id),
-  coalesce(n.schedule_id::uuid, old.schedule_id)
-from news n
-left join lateral (
+),
+born as (
+  insert into job_births (job_id, created_at, type, queue, correlation_id, schedule_id)
+  select n.job_id, n.created_at, n.type, n.queue, nullif(n.correlation_id, n.job_id::text), n.schedule_id::uuid
+  from news n
+  where n.opened
+  order by n.job_id
+),
+opened as (
+  insert into jobs (
+    job_id, type, queue, priority, state, version, attempt, retry_count, crash_count, max_retries, requeue_count,
+    requeued_at, run_at, expires_at, created_at, ready_at, started_at, completed_at, updated_at, worker_id,
+    correlation_id, schedule_id
+  )
   select
-    j.type, j.attempt, j.retry_count, j.crash_count, j.max_retries, j.requeue_count, j.requeued_at, j.expires_at,
-    j.created_at, j.ready_at, j.started_at, j.correlation_id, j.schedule_id
-  from jobs j
+    n.job_id, n.type, n.queue, n.priority, n.state, n.version,
+    coalesce(n.attempt, 0), coalesce(n.retry_count, 0), coalesce(n.crash_count, 0), n.max_retries,
+    coalesce(n.requeue_count, 0), n.requeued_at, n.run_at, n.expires_at, n.created_at, n.ready_at, n.started_at,
+    n.completed_at, n.updated_at, n.worker_id, n.correlation_id, n.schedule_id::uuid
+  from news n
+  where n.opened
+  order by n.job_id
+),
+moved as (
+  update jobs j
+  set state = n.state,
+      version = n.version,
+      attempt = coalesce(n.attempt, j.attempt),
+      retry_count = coalesce(n.retry_count, j.retry_count),
+      crash_count = coalesce(n.crash_count, j.crash_count),
+      requeue_count = coalesce(n.requeue_count, j.requeue_count),
+      requeued_at = coalesce(n.requeued_at, j.requeued_at),
+      run_at = n.run_at,
+      ready_at = coalesce(n.ready_at, j.ready_at),
+      started_at = coalesce(n.started_at, j.started_at),
+      completed_at = n.completed_at,
+      updated_at = n.updated_at,
+      worker_id = n.worker_id
+  from news n
   where j.job_id = n.job_id and not n.opened
-  offset 0  -- keeps the planner from joining the whole table instead of looking up one key a row
-) as old on true
-order by n.job_id
-on conflict (job_id) do update
-set state = excluded.state,
-    version = excluded.version,
-    attempt = excluded.attempt,
-    retry_count = excluded.retry_count,
-    crash_count = excluded.crash_count,
-    requeue_count = excluded.requeue_count,
-    requeued_at = excluded.requeued_at,
-    run_at = excluded.run_at,
-    ready_at = excluded.ready_at,
-    started_at = excluded.started_at,
-    completed_at = excluded.completed_at,
-    updated_at = excluded.updated_at,
-    worker_id = excluded.worker_id
+  returning j.job_id
+)
+-- Of a job whose row is not there nothing can be told. This one lacks what a row must have, so it is refused, and the job
+-- is parked.
+insert into jobs (job_id)
+select n.job_id
+from news n
+where not n.opened
+  and (select count(*) from moved) < (select count(*) from news m where not m.opened)
+  and not exists (select from jobs j where j.job_id = n.job_id)
+limit 1

@@ -1,13 +1,13 @@
 -- Folds a batch into the three tables of `queue_stats`.
 --   the batch, as `ledger.events_in` takes it
 -- An event takes its job out of the state that the event before it led to and into its own. The event before is in the
--- batch or looked up by key. The tables are always written in the same order, and their rows by key: two rebuilds of
+-- batch, or known by the rules, or looked up by key. The tables are always written in the same order, and their rows by key: two rebuilds of
 -- different partitions add to the same rows.
 with batch as (
   select
     e.job_id, e.version, e.kind, e.at, e.priority, e.queue, e.data,
     lag(e.kind) over job as preceding_kind,
-    lag(e.at) over job as preceding_at
+    coalesce(lag(e.at) over job, case when e.kind = 'leased' then (e.data ->> 'ready_at')::timestamptz end) as ready_at
   from ledger.events_in(
     %(born_from)s::uuid, %(born_to)s::uuid, %(low)s::bigint, %(high)s::bigint,
     %(late)s::bigint[], %(holes)s::int8multirange, %(parked)s::uuid[]
@@ -26,23 +26,34 @@ steps as materialized (
       case
         when b.version = 1 then null
         when b.kind in ('succeeded', 'failed', 'scheduled') then 'leased'
+        when b.kind = 'leased' then 'enqueued'
         when b.kind = 'discarded' then 'dead_lettered'
       end::ledger.event_kind
     ) as preceding_kind,
     b.kind = 'enqueued' and b.version > 1 and b.data ->> 'crash_count' is not null as crash_counted,
     case
       when b.kind = 'leased'
-        then greatest(date_part('epoch', b.at - coalesce(b.preceding_at, preceding.at)) * 1000, 0)
+        then greatest(date_part('epoch', b.at - coalesce(b.ready_at, preceding.at)) * 1000, 0)
     end as wait_ms,
     case when b.kind in ('succeeded', 'failed') then (b.data ->> 'duration_ms')::float8 end as run_ms
   from batch b
   left join lateral (
     select p.kind, p.at
-    from ledger.events p
-    where p.job_id = b.job_id and p.version = b.version - 1
-      and b.version > 1 and b.preceding_kind is null
-      and b.kind in ('leased', 'enqueued', 'retried', 'dead_lettered', 'cancelled')
-    offset 0  -- keeps the planner from joining the whole log instead of looking up one key a row
+    -- Asked once a row, and not once a row and partition.
+    from (
+      select
+      where b.version > 1 and b.preceding_kind is null
+        and (
+          b.kind in ('enqueued', 'retried', 'dead_lettered', 'cancelled') or (b.kind = 'leased' and b.ready_at is null)
+        )
+      offset 0
+    ) as needed
+    cross join lateral (
+      select e.kind, e.at
+      from ledger.events e
+      where e.job_id = b.job_id and e.version = b.version - 1
+      offset 0  -- keeps the planner from joining the whole log instead of looking up one key a row
+    ) as p
   ) as preceding on true
 ),
 tally as materialized (
