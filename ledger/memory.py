@@ -71,7 +71,7 @@ class MemoryLog:
         attempt = 1 + sum(isinstance(entry.event, Leased) for entry in history)
         append = Append(
             job_id=wish.job_id,
-            events=(Leased(worker_id, attempt, wish.nonce),),
+            events=(Leased(worker_id, attempt, wish.nonce, history[-1].at),),
             queue=history[0].queue,
             priority=history[0].priority,
             actor=f"worker:{worker_id}",

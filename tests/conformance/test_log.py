@@ -248,7 +248,7 @@ class TestLease:
 
         assert entries == log.history(ready)
         assert entries[0].event == ENQUEUED
-        assert entries[-1].event == Leased("w1", 1, "n")
+        assert entries[-1].event == Leased("w1", 1, "n", entries[-2].at)
         assert (entries[-1].actor, entries[-1].queue) == ("worker:w1", entries[0].queue)
 
     def test_the_second_lease_of_one_readiness_is_refused(self, log, ready):
