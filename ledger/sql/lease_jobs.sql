@@ -5,8 +5,9 @@
 --   lock_timeout  how long to wait for somebody's open transaction that holds one of these places
 --
 -- Returns every event of each job won, the lease included, in version order. What is not returned was leased by another,
--- cancelled, or never there. Served by the primary key. Commits asynchronously: a lease that a crash of Postgres takes
--- away only means that the job is dispatched again, and the nonce keeps the first holder's outcome out.
+-- cancelled, or never there, or its queue is paused. Served by the primary key. Commits asynchronously: a lease that a
+-- crash of Postgres takes away only means that the job is dispatched again, and the nonce keeps the first holder's
+-- outcome out.
 with limits as materialized (
   select
     set_config('lock_timeout', %(lock_timeout)s, true) as set,
@@ -33,7 +34,7 @@ leased as (
     where e.job_id = r.job_id and e.version = r.version
     offset 0  -- keeps the planner from joining the whole log instead of looking up one key a row
   ) as p
-  where p.kind = 'enqueued'
+  where p.kind = 'enqueued' and p.queue <> all (array(select x.queue from ledger.pauses x))
   order by r.job_id
   on conflict (job_id, version) do nothing
   returning position, at, job_id, version, kind, priority, queue, actor, schema_version, data, body, meta

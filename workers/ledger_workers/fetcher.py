@@ -14,10 +14,12 @@ import structlog
 
 from ledger import commands
 from ledger.errors import Unavailable
+from ledger_workers.pauses import LOOK_EVERY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from datetime import timedelta
+    from uuid import UUID
 
     from ledger.handlers import Handler
     from ledger.message import Message
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from ledger_workers.leases import Leases, Run
     from ledger_workers.messages import Delivery, Messages
     from ledger_workers.metrics import Meters
+    from ledger_workers.pauses import Pauses
     from ledger_workers.ready import Ready
     from ledger_workers.slots import Slots
     from ledger_workers.strangers import Strangers
@@ -47,6 +50,7 @@ class Fetcher:
         ready: Ready,
         strangers: Strangers,
         leases: Leases,
+        pauses: Pauses,
         slots: Slots,
         board: Board,
         handlers: Mapping[str, Handler[..., Any]],
@@ -61,6 +65,7 @@ class Fetcher:
         self._ready = ready
         self._strangers = strangers
         self._leases = leases
+        self._pauses = pauses
         self._slots = slots
         self._board = board
         self._handlers = handlers
@@ -105,11 +110,15 @@ class Fetcher:
         if self._leases.in_doubt:
             self._hold(self._leases.recover())
             return
+        self._pauses.look_again()
         if not self._kept and self._redis_may_be_up():
             self._read(free)
         if self._kept:
-            self._lease([delivery.message for delivery in self._kept])
-            self._messages.acknowledge(self._kept)
+            leased = self._lease([delivery.message for delivery in self._kept])
+            back = self._of_paused(leased) if len(leased) < len(self._kept) else []
+            self._messages.acknowledge(delivery for delivery in self._kept if delivery not in back)
+            self._kept = back
+            self._messages.put_back(back)
             self._kept = []
         elif free > 0 and (self._drained or not self._redis_may_be_up()):
             self._from_the_log(free)
@@ -133,6 +142,9 @@ class Fetcher:
         if found := self._ready.take(free):
             self._lease(found)
         elif self._drained and not self._slots.held:
+            self._pauses.look()
+            if self._pauses.queues:
+                log.info("paused queues are not waited for", queues=sorted(self._pauses.queues))
             self._drained()
             self._stop.wait()
         elif not self._redis_may_be_up():
@@ -141,7 +153,7 @@ class Fetcher:
     def _read(self, free: int) -> None:
         try:
             self._tidy()
-            found = self._messages.read(free) if free > 0 else self._messages.flush()
+            found = self._messages.read(free) if free > 0 and not self._pauses.leave_nothing else self._rest()
         except Unavailable as error:
             self._redis_went(error)
             return
@@ -152,8 +164,27 @@ class Fetcher:
             else:
                 self._strangers.hold(delivery)
 
-    def _lease(self, messages: list[Message]) -> None:
-        self._hold(self._leases.take(messages))
+    def _rest(self) -> list[Delivery]:
+        """Bring nothing, since there is no slot or no queue to ask."""
+        found = self._messages.flush()
+        if self._pauses.leave_nothing:
+            self._stop.wait(LOOK_EVERY)
+        return found
+
+    def _of_paused(self, leased: set[UUID]) -> list[Delivery]:
+        """Return the messages whose lease was refused because their queue is paused: they are needed later.
+
+        Of a queue that is resumed at this very moment they are lost; dispatch finds such jobs and sends them again.
+        """
+        self._pauses.look()
+        paused = self._pauses.queues
+        return [each for each in self._kept if each.queue in paused and each.message.job_id not in leased]
+
+    def _lease(self, messages: list[Message]) -> set[UUID]:
+        """Lease what these messages name, and return the jobs that are ours now."""
+        runs = self._leases.take(messages)
+        self._hold(runs)
+        return {run.job.id for run in runs}
 
     def _hold(self, runs: list[Run]) -> None:
         self._slots.take(len(runs))

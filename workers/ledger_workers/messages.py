@@ -10,6 +10,7 @@ Not safe to share by threads, but for `stop`.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from importlib.resources import files
@@ -34,6 +35,7 @@ log = structlog.get_logger()
 _ACKNOWLEDGE_WITHIN = 1.0
 _TAKE_OVER_AT_ONCE = 500
 _PAUSE_AFTER_REFUSAL = 0.1
+_LONGEST_WAIT_WHILE_PAUSED = 0.5
 
 
 class Delivery(msgspec.Struct, frozen=True):
@@ -154,15 +156,16 @@ class Messages:
         self._handed_in = time.monotonic()
 
     def _await(self, wanted: int) -> list[Delivery]:
-        block = int(self._block.total_seconds() * 1000)
+        paused = self._turns.paused
+        # While a queue is paused the wait is short: its messages do not end it when it is resumed.
+        block = int(min(self._block.total_seconds(), _LONGEST_WAIT_WHILE_PAUSED if paused else math.inf) * 1000)
+        awaited: dict[Any, Any] = {stream: ">" for stream, queue in self._queue_of.items() if queue not in paused}
         with redis.reachable(self._reader):
             self._hand_in()
             failpoints.hit("before_block")
             self._left.clear()
             try:
-                reply: Any = self._reader.xreadgroup(
-                    keys.GROUP, self._name, dict.fromkeys(self._queue_of, ">"), count=1, block=block
-                )
+                reply: Any = self._reader.xreadgroup(keys.GROUP, self._name, awaited, count=1, block=block)
             except ResponseError as error:
                 # NOGROUP: the next read makes the groups again. UNBLOCKED never comes as an error.
                 log.info("blocking read refused", error=str(error))

@@ -1,7 +1,8 @@
 """Whose turn it is: how the messages wanted are shared among the queues.
 
 In order, the first queue gets all it can fill and the next ones what is left over. By weight, each message is a draw of
-smooth weighted round robin among the queues that have work; a queue that runs dry saves up no credit.
+smooth weighted round robin among the queues that have work; a queue that runs dry saves up no credit. Paused queues
+are left out.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ class Turns(Protocol):
     """Which queues to ask, for how many messages."""
 
     queues: tuple[str, ...]
+    paused: frozenset[str]
 
     def first(self, wanted: int) -> Sequence[tuple[str, int]]:
         """Return the queues to ask first, each with its share."""
@@ -42,6 +44,7 @@ class InOrder:
 
     def __init__(self, queues: Sequence[str]) -> None:
         self.queues = tuple(queues)
+        self.paused: frozenset[str] = frozenset()
 
     def first(self, wanted: int) -> Sequence[tuple[str, int]]:  # noqa: ARG002 — a protocol's
         return ()
@@ -50,7 +53,7 @@ class InOrder:
         pass
 
     def rest(self) -> Iterable[str]:
-        return self.queues
+        return [queue for queue in self.queues if queue not in self.paused]
 
 
 class ByWeight:
@@ -58,6 +61,7 @@ class ByWeight:
 
     def __init__(self, weights: dict[str, int]) -> None:
         self.queues = tuple(sorted(weights, key=lambda queue: -weights[queue]))
+        self.paused: frozenset[str] = frozenset()
         self._weights = weights
         self._credit = dict.fromkeys(weights, 0)
         self._empty_until = dict.fromkeys(weights, 0.0)
@@ -65,9 +69,10 @@ class ByWeight:
     def first(self, wanted: int) -> Sequence[tuple[str, int]]:
         shares = dict.fromkeys(self.queues, 0)
         now = time.monotonic()
-        drawing = [queue for queue in self.queues if self._empty_until[queue] <= now] or list(self.queues)
+        asked = self.rest()
+        drawing = [queue for queue in asked if self._empty_until[queue] <= now] or asked
         total = sum(self._weights[queue] for queue in drawing)
-        for _ in range(wanted):
+        for _ in range(wanted if drawing else 0):
             for queue in drawing:
                 self._credit[queue] += self._weights[queue]
             best = max(drawing, key=self._credit.__getitem__)
@@ -80,8 +85,8 @@ class ByWeight:
             self._credit[queue] = 0
             self._empty_until[queue] = time.monotonic() + _REST_OF_THE_EMPTY
 
-    def rest(self) -> Iterable[str]:
-        return self.queues
+    def rest(self) -> Sequence[str]:
+        return [queue for queue in self.queues if queue not in self.paused]
 
 
 def turns(queues: Sequence[Queue]) -> Turns:

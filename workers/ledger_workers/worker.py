@@ -21,6 +21,7 @@ from ledger_workers.fetcher import Fetcher
 from ledger_workers.leases import Leases, Run
 from ledger_workers.messages import Messages
 from ledger_workers.middleware import shipped
+from ledger_workers.pauses import Pauses
 from ledger_workers.ready import Ready
 from ledger_workers.runner import Runner
 from ledger_workers.slots import Slots
@@ -93,6 +94,7 @@ class Worker:
             ready=Ready(ledger.database, order.queues, ledger.handlers),
             strangers=Strangers(meters),
             leases=Leases(ledger.log, board, worker_id),
+            pauses=Pauses(ledger.database, order),
             slots=slots,
             board=board,
             handlers=ledger.handlers,

@@ -5,8 +5,8 @@
 --   tried, versions   the jobs it has tried lately, and at which version; the read model may not have heard yet
 --   wanted   how many at most
 --
--- A stale row does no harm: the lease asks the log. Served by the partial index on (queue, priority, ready_at) of ready
--- jobs, a short scan a queue.
+-- Paused queues are left out. A stale row does no harm: the lease asks the log. Served by the partial index on (queue,
+-- priority, ready_at) of ready jobs, a short scan a queue.
 select j.job_id, j.version, j.attempt + 1 as attempt, j.type
 from unnest(%(queues)s::text[]) with ordinality as q (name, place)
 cross join lateral (
@@ -19,5 +19,6 @@ cross join lateral (
   order by r.priority, r.ready_at
   limit %(wanted)s::int
 ) as j
+where q.name <> all (array(select p.queue from ledger.pauses p))
 order by q.place, j.priority, j.ready_at
 limit %(wanted)s::int
