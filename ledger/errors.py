@@ -9,6 +9,10 @@
     │   └── JobExists         … the very first event: the id is taken
     ├── IdempotencyConflict   the same key came with another request
     ├── IdempotencyKeyInUse   another request with this key has not ended yet
+    ├── ScheduleNotFound      no schedule has this id or name
+    ├── ScheduleExists        a schedule of this name is there already
+    ├── ScheduleChanged       the schedule is not at the version that was demanded
+    ├── ScheduleInCode        its definition is the application's, and is changed there
     ├── LeaseLost             the outcome of a run whose lease is void
     ├── UnknownType           no handler is registered for the type
     ├── JobTimeout            a run went over its time limit
@@ -98,6 +102,34 @@ class IdempotencyKeyInUse(LedgerError):
     def __init__(self, key: str) -> None:
         self.key = key
         super().__init__(f"another request with idempotency key {key!r} has not ended; send this one again in a moment")
+
+
+class ScheduleNotFound(LedgerError):
+    def __init__(self, key: UUID | str) -> None:
+        self.key = key
+        super().__init__(f"schedule not found: {key}")
+
+
+class ScheduleExists(LedgerError):
+    def __init__(self, name: str) -> None:
+        self.name = name
+        super().__init__(f"a schedule named {name!r} exists already; choose another name")
+
+
+class ScheduleChanged(LedgerError):
+    """The schedule is not at the version that was demanded."""
+
+    def __init__(self, name: str, wanted: int, version: int) -> None:
+        self.name, self.wanted, self.version = name, wanted, version
+        super().__init__(f"schedule {name!r} is at version {version}, not {wanted}; read it again and decide anew")
+
+
+class ScheduleInCode(LedgerError):
+    """A schedule that an application defines cannot be changed from outside: its next start would change it back."""
+
+    def __init__(self, name: str, version: int) -> None:
+        self.name, self.version = name, version
+        super().__init__(f"schedule {name!r} is defined in code; change it there, or pause it")
 
 
 class LeaseLost(LedgerError):

@@ -10,7 +10,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
 from uuid import UUID
 
 import msgspec
@@ -95,7 +95,7 @@ def submission(
     `members` are JSON values (Python callers, without `from_json`, may also give timedelta, seconds, datetime and
     UUID); `payload` is the JSON object exactly as sent, already known to be one.
     """
-    asked, breaches = read(Enqueue, members if from_json else _spelled(members))
+    asked, breaches = read(Enqueue, members if from_json else from_python(members))
     if not from_json:
         breaches += _unkeepable(asked)
     if len(payload) > settings.job_max_payload:
@@ -109,7 +109,7 @@ def submission(
             type=asked.type,
             payload=payload,
             max_retries=settings.job_default_max_retries if asked.max_retries is UNSET else asked.max_retries,
-            timeout_seconds=_timeout(asked, settings, breaches).total_seconds(),
+            timeout_seconds=run_limit(asked, settings.job_default_timeout, breaches).total_seconds(),
             retry=_retry(asked.retry, settings.retry_policy, breaches),
             scheduled_at=scheduled_at,
             expires_at=_later("/expires_at", asked.expires_at, soonest, breaches),
@@ -179,12 +179,22 @@ def wait(pointer: str, delay: str | UnsetType, breaches: Breaches) -> timedelta 
     return found
 
 
-def _timeout(asked: Enqueue, settings: Settings, breaches: Breaches) -> timedelta:
+class TimeLimited(Protocol):
+    """A request that says how long a run may take, in one of two ways."""
+
+    @property
+    def timeout(self) -> str | UnsetType: ...
+    @property
+    def timeout_seconds(self) -> float | UnsetType: ...
+
+
+def run_limit(asked: TimeLimited, default: timedelta, breaches: Breaches) -> timedelta:
+    """Return the limit of one run."""
     if asked.timeout_seconds is not UNSET:
         if asked.timeout is not UNSET:
             breaches.append(Breach("/timeout", "give either timeout or timeout_seconds, not both"))
         return timedelta(seconds=asked.timeout_seconds)
-    return _run_span("/timeout", asked.timeout, breaches) or settings.job_default_timeout
+    return _run_span("/timeout", asked.timeout, breaches) or default
 
 
 def _scheduled_at(asked: Enqueue, now: datetime, breaches: Breaches) -> datetime | None:
@@ -264,17 +274,19 @@ def _time(pointer: str, text: str | UnsetType, breaches: Breaches) -> datetime |
 
 def _unkeepable(asked: Enqueue) -> Breaches:
     """Find text that Postgres cannot keep; in JSON it has been refused before."""
-    breaches = [
-        Breach("/metadata", _UNKEEPABLE)
-        for key, value in asked.metadata.items()
-        if not (is_keepable(key) and is_keepable(value))
-    ]
+    breaches = unkeepable_metadata(asked.metadata)
     if asked.correlation_id is not UNSET and not is_keepable(asked.correlation_id):
         breaches.append(Breach("/correlation_id", _UNKEEPABLE))
     return breaches
 
 
-def _spelled(members: Mapping[str, Any]) -> dict[str, Any]:
+def unkeepable_metadata(metadata: Mapping[str, str]) -> Breaches:
+    """Find labels that Postgres cannot keep."""
+    kept = (is_keepable(key) and is_keepable(value) for key, value in metadata.items())
+    return [] if all(kept) else [Breach("/metadata", _UNKEEPABLE)]
+
+
+def from_python(members: Mapping[str, Any]) -> dict[str, Any]:
     """Return a Python caller's values as JSON spells them; the payload has been written already."""
     return {name: _as_json(name, value) for name, value in members.items() if name != "payload"}
 
@@ -295,9 +307,9 @@ def _as_json(name: str, value: Any) -> Any:
             return str(value)
         case RetryPolicy():
             spans = {"base": value.base_seconds, "max": value.max_seconds}
-            return _spelled({"backoff": value.backoff, "jitter": value.jitter} | spans)
+            return from_python({"backoff": value.backoff, "jitter": value.jitter} | spans)
         case Mapping() if name == "retry":
-            return _spelled(value)
+            return from_python(value)
         case _:
             return value
 
