@@ -12,15 +12,15 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-import orjson
 from psycopg.errors import UndefinedTable
 
 from ledger import ids, settings
+from ledger.audit import record
 from ledger.errors import Breach, InvalidRequest, Unavailable
 from ledger.runtime.statements import statement
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping, Sequence
+    from collections.abc import Generator, Sequence
     from datetime import datetime
     from uuid import UUID
 
@@ -32,7 +32,6 @@ _INSERT = statement("ledger", "api_keys/insert")
 _SELECT = statement("ledger", "api_keys/select")
 _DIGESTS = statement("ledger", "api_keys/select_digests")
 _REVOKE = statement("ledger", "api_keys/revoke")
-_AUDIT = statement("ledger", "api_keys/insert_audit")
 
 PREFIX = "ledger_"
 """What every secret begins with, so that people and scanners know one when they see it."""
@@ -89,7 +88,7 @@ class ApiKeys:
                 raise _breach("expires", "is already past")
             made = StoredKey(*row)
             after = {"id": made.id, "scope": scope, "expires_at": made.expires_at}
-            _record(connection, actor, "key.created", name, after=after)
+            record(connection, actor=actor, action="key.created", subject=name, after=after)
         return made, secret
 
     def list_keys(self) -> list[StoredKey]:
@@ -101,7 +100,8 @@ class ApiKeys:
         with self._connection() as connection, connection.transaction():
             for key_id, name, revoked_at in connection.execute(_REVOKE, {"ids": list(key_ids)}).fetchall():
                 before, after = ({"id": key_id, "revoked_at": at} for at in (None, revoked_at))
-                _record(connection, actor, "key.revoked", name, before=before, after=after, reason=reason)
+                about: dict[str, Any] = {"actor": actor, "action": "key.revoked", "subject": name, "reason": reason}
+                record(connection, **about, before=before, after=after)
 
     def known(self) -> KnownKeys:
         with self._connection() as connection:
@@ -116,21 +116,6 @@ class ApiKeys:
                 yield connection
         except UndefinedTable as error:
             raise Unavailable("the database is not up to date; run `ledger db migrate`") from error
-
-
-def _record(
-    connection: Connection[Any],
-    actor: str,
-    action: str,
-    name: str,
-    *,
-    after: Mapping[str, Any],
-    before: Mapping[str, Any] | None = None,
-    reason: str | None = None,
-) -> None:
-    values = {"actor": actor, "action": action, "subject": name, "reason": reason}
-    values |= {"before": before and orjson.dumps(before).decode(), "after": orjson.dumps(after).decode()}
-    connection.execute(_AUDIT, values)
 
 
 def _breach(name: str, detail: str) -> InvalidRequest:

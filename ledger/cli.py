@@ -25,6 +25,7 @@ OWN = {
     "dev": "ledger.dev:dev",
     "doctor": "ledger.doctor:doctor",
     "job": "ledger.cli_jobs:job",
+    "key": "ledger.cli_keys:key",
 }
 
 SUMMARIES: dict[str, dict[str, str]] = {
@@ -52,6 +53,7 @@ SUMMARIES: dict[str, dict[str, str]] = {
         "verify": "Compare the read models and Redis with the log.",
         "rebuild-projections": "Build read models afresh from the log.",
         "db": "Migrate the database.",
+        "key": "Make, list and revoke keys of the HTTP API.",
         "config": "Show the settings and where each comes from.",
         "check": "Check settings and imports without any server.",
         "import": "Take over the data of another system.",

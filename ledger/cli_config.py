@@ -107,7 +107,7 @@ def imported(app: str) -> Any:
 
 def _shown(name: str, value: Any) -> str | None:
     match value:
-        case None:
+        case None | ():
             return None
         case timedelta():
             return in_words(value)
@@ -122,8 +122,7 @@ def _shown(name: str, value: Any) -> str | None:
 def _in_list(name: str, values: Sequence[Any]) -> str:
     if name == "WORKER_QUEUES":
         return ",".join(queue.name if queue.weight is None else f"{queue.name}:{queue.weight}" for queue in values)
-    # Anything else that is a list holds secrets, as API_KEYS does: name and scope may be seen.
-    return ",".join(":".join([*str(value).split(":")[:2], MASK]) for value in values)
+    return ",".join(f"{key.name}:{key.scope}:{MASK}" for key in values)
 
 
 def _render(found: list[dict[str, str | None]]) -> Table:

@@ -81,6 +81,9 @@ class Problem(Exception):
             **self.members,
         }
 
+    def body(self, instance: str, request_id: str | None) -> bytes:
+        return orjson.dumps(self.resource(instance, request_id), default=str)
+
 
 def not_found(detail: str) -> Problem:
     return Problem("not_found", detail)
@@ -123,7 +126,7 @@ def of_error(error: errors.LedgerError) -> Problem:
             return Problem("unavailable", detail, headers=RETRY_AFTER)
         case _:
             log.error("unexpected error", exc_info=error)
-            return _internal_error()
+            return internal_error()
 
 
 def render(req: falcon.Request, resp: falcon.Response, problem: Problem) -> None:
@@ -134,7 +137,7 @@ def render(req: falcon.Request, resp: falcon.Response, problem: Problem) -> None
     resp.set_headers(dict(problem.headers))
     resp.content_type = MEDIA_TYPE
     resp.text = None
-    resp.data = orjson.dumps(problem.resource(req.path, getattr(req.context, "request_id", None)), default=str)
+    resp.data = problem.body(req.path, getattr(req.context, "request_id", None))
 
 
 def install(app: falcon.App[Any, Any]) -> None:
@@ -177,10 +180,10 @@ def _text_headers(error: falcon.HTTPError) -> dict[str, str]:
 def _handle_bug(req: falcon.Request, resp: falcon.Response, error: Exception, _: dict[str, Any]) -> None:
     request_id = getattr(req.context, "request_id", None)
     log.error("unexpected error", exc_info=error, method=req.method, path=req.path, request_id=request_id)
-    render(req, resp, _internal_error())
+    render(req, resp, internal_error())
 
 
-def _internal_error() -> Problem:
+def internal_error() -> Problem:
     return Problem("internal_error", "this is a bug of ours; the log of the server tells more under this request_id")
 
 

@@ -11,12 +11,18 @@ import os
 import shutil
 import socket
 import tempfile
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 import structlog
+from gunicorn import util
 from gunicorn.app.base import BaseApplication
 from gunicorn.glogging import Logger
+from gunicorn.http.errors import ParseException
+from gunicorn.workers.gthread import ThreadWorker
+
+from ledger_api.problems import MEDIA_TYPE, Problem, internal_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -55,7 +61,7 @@ class Server(BaseApplication):
         options: dict[str, object] = {
             "bind": [f"fd://{self._listener.fileno()}"],
             "workers": self._settings.api_workers,
-            "worker_class": "gthread",
+            "worker_class": _Worker,
             "threads": self._settings.api_threads,
             "keepalive": 75,
             "graceful_timeout": GRACE,
@@ -76,6 +82,36 @@ class Server(BaseApplication):
 
 def _say_stopped(_: object) -> None:
     log.info("stopped")
+
+
+class _Worker(ThreadWorker):
+    """Threads, and our own words where gunicorn cannot make a request of what was sent."""
+
+    def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
+        del addr
+        request_id = os.urandom(12).hex()
+        if isinstance(exc, ParseException):
+            # Only what kind of error it is: its text quotes the headers, and one of them may be a key.
+            log.warning("unreadable request", error=type(exc).__name__, request_id=request_id)
+            problem = Problem("malformed_request", "this is no HTTP request that can be read")
+        else:
+            log.error("unexpected error", exc_info=exc, request_id=request_id)
+            problem = internal_error()
+        with suppress(OSError):
+            util.write_nonblock(client, _answer(problem, getattr(req, "path", None) or "/", request_id))
+
+
+def _answer(problem: Problem, path: str, request_id: str) -> bytes:
+    body = problem.body(path, request_id)
+    headers = {
+        "Content-Type": MEDIA_TYPE,
+        "Content-Length": len(body),
+        "Connection": "close",
+        "X-Request-Id": request_id,
+    }
+    lines = [f"HTTP/1.1 {problem.status} {HTTPStatus(problem.status).phrase}"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    return "\r\n".join([*lines, "", ""]).encode() + body
 
 
 class _Log(Logger):
