@@ -221,14 +221,13 @@ class Completer:
         )
 
     def _finish(self, runs: list[Run]) -> None:
-        free, seconds = 0, 0.0
+        free = 0
         for run in runs:
             self._board.wipe(run.line)
             self._runs.pop(run.line, None)
-            seconds += run.seconds
             free += run.part()
         if runs:
-            self._slots.free(free, seconds / len(runs))
+            self._slots.free(free)
 
     def _facts(self, run: Run) -> dict[str, object]:
         return {

@@ -1,30 +1,42 @@
 """The slots: how many jobs this process may hold, which is how many run at once and, of very short ones, a few more.
 
 While jobs take milliseconds, a worker that leased one for each free slot would spend its time waiting for Postgres. So
-it may hold as many more as its slots finish in 20 ms; of longer jobs, none. A slot is free again when the outcome is on
-record, so results never pile up.
+it may hold as many more as it has lately finished in 60 ms: of jobs that take longer than a few milliseconds, none. A slot
+is free again when the outcome is on record, so results never pile up; a job held ahead that waits in vain is given back
+(`ledger_workers.watch`).
 """
 
 from __future__ import annotations
 
 import threading
+import time
+from typing import TYPE_CHECKING
 
-_AHEAD = 0.02
-_MOST_AHEAD = 50
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_AHEAD = 0.06
+_MOST_AHEAD = 100
 """For each slot, so that a board has an end."""
-_WEIGHT_OF_NEWS = 0.2
+_MEASURED = 0.005
+"""Seconds over which the rate is taken, at least."""
+_WEIGHT_OF_NEWS = 0.4
 
 
 class Slots:
     """Counts what is held. Safe to share by threads."""
 
-    def __init__(self, concurrency: int) -> None:
+    def __init__(self, concurrency: int, clock: Callable[[], float] = time.monotonic) -> None:
         self.concurrency = concurrency
         self.most = concurrency * (1 + _MOST_AHEAD)
         self._condition = threading.Condition()
         self._held = 0
         self._limit = concurrency
-        self._run_time = _AHEAD
+        self._rate = 0.0
+        """Jobs finished in a second, lately."""
+        self._finished = 0
+        self._clock = clock
+        self._since = clock()
 
     @property
     def held(self) -> int:
@@ -40,12 +52,11 @@ class Slots:
         with self._condition:
             self._held += count
 
-    def free(self, count: int, run_time: float | None = None) -> None:
-        """Give slots back; `run_time` is how long these jobs ran on average, in seconds."""
+    def free(self, count: int) -> None:
+        """Give slots back."""
         with self._condition:
             self._held -= count
-            if run_time is not None:
-                self._learn(run_time)
+            self._learn(count)
             self._condition.notify_all()
 
     def wait_until_empty(self, timeout: float) -> bool:
@@ -57,9 +68,12 @@ class Slots:
         with self._condition:
             self._condition.notify_all()
 
-    def _learn(self, run_time: float) -> None:
-        # Slower at once, faster by and by: one long job ends the holding ahead, many short ones bring it back.
-        news = max(run_time, 1e-6)
-        self._run_time = news if news > self._run_time else self._run_time + (news - self._run_time) * _WEIGHT_OF_NEWS
-        ahead = int(min(_AHEAD / self._run_time, _MOST_AHEAD)) if self._run_time < _AHEAD else 0
-        self._limit = self.concurrency * (1 + ahead)
+    def _learn(self, finished: int) -> None:
+        self._finished += finished
+        now = self._clock()
+        if (passed := now - self._since) < _MEASURED:
+            return
+        self._rate += (self._finished / passed - self._rate) * _WEIGHT_OF_NEWS
+        self._finished, self._since = 0, now
+        ahead = min(int(self._rate * _AHEAD), self.concurrency * _MOST_AHEAD)
+        self._limit = self.concurrency + (ahead if ahead > self.concurrency else 0)
