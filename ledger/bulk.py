@@ -1,15 +1,19 @@
 """Many jobs at a time: each for itself, or all or none.
 
-Jobs without an idempotency key go into the log by the thousand, each refused or taken by itself. Those with a key are
-taken together with their keys in one transaction; where that cannot be had (a key is in use, an id is taken) they are
-made one by one, so that one job's trouble is not the others'.
+Jobs with neither an id nor an idempotency key of the caller's cannot be refused by the log, and are streamed into it.
+Those with an id go in by the thousand, each refused or taken by itself; those with a key are taken together with their
+keys in one transaction. Where that cannot be had (a key is in use, an id is taken) they are made one by one, so that
+one job's trouble is not the others'.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import psycopg
+
 from ledger.connections import joined
+from ledger.copying import copy_on
 from ledger.errors import JobExists, LedgerError, Unavailable
 from ledger.log import Blocked, Conflict, Recorded
 from ledger.opening import KEY_WAIT, Made, claim_key, opened, taken
@@ -36,16 +40,23 @@ def make_each(
 ) -> list[Answer]:
     """Make each job by itself, and answer in the same order with what was made or why not."""
     answers: dict[int, Answer] = {}
-    plain: list[int] = []
+    fresh: list[int] = []
+    named: list[int] = []
     keyed: list[int] = []
     ids: set[object] = set()
-    for index, (submission, append) in enumerate(zip(wanted, appends, strict=True)):
-        if append.job_id in ids:
-            answers[index] = JobExists(append.job_id)
+    for index, submission in enumerate(wanted):
+        if submission.is_fresh:
+            fresh.append(index)
+        elif submission.job_id is not None and submission.job_id in ids:
+            answers[index] = JobExists(submission.job_id)
         else:
-            (keyed if submission.request.idempotency_key else plain).append(index)
-        ids.add(append.job_id)
-    for chunk in _chunks(plain):
+            (keyed if submission.request.idempotency_key else named).append(index)
+            ids.add(submission.job_id)
+    if fresh:
+        with database.connection() as connection, connection.transaction():
+            copy_on(connection, [appends[index] for index in fresh])
+        answers |= {index: Made(appends[index].job_id) for index in fresh}
+    for chunk in _chunks(named):
         with database.connection() as connection:
             outcomes = append_on(connection, [appends[index] for index in chunk], LOCK_TIMEOUT)
         answers |= {index: _answer(appends[index], outcome) for index, outcome in zip(chunk, outcomes, strict=True)}
@@ -61,13 +72,18 @@ def make_all(
 ) -> list[Made]:
     """Make all jobs in this transaction; raise for the first that cannot be made."""
     made: dict[int, Made] = {}
-    for index in sorted(range(len(wanted)), key=lambda index: wanted[index].request.idempotency_key or ""):
+    keyed = [index for index, each in enumerate(wanted) if each.request.idempotency_key is not None]
+    for index in sorted(keyed, key=lambda index: wanted[index].request.idempotency_key or ""):
         earlier = claim_key(connection, wanted[index], appends[index].job_id, ttl)
         if earlier is not None:
-            made[index] = Made(earlier)
-    fresh = [index for index in range(len(wanted)) if index not in made]
-    _refuse_twins([appends[index] for index in fresh])
-    for chunk in _chunks(fresh):
+            made[index] = Made(earlier, replayed=True)
+    if isinstance(connection, psycopg.Connection) and len(wanted) > 1:
+        fresh = [index for index, each in enumerate(wanted) if each.is_fresh]
+        copy_on(connection, [appends[index] for index in fresh])
+        made |= {index: Made(appends[index].job_id) for index in fresh}
+    left = [index for index in range(len(wanted)) if index not in made]
+    _refuse_twins([appends[index] for index in left])
+    for chunk in _chunks(left):
         recorded = taken(append_on(connection, [appends[index] for index in chunk]))
         made |= {index: _made(appends[index], each) for index, each in zip(chunk, recorded, strict=True)}
     return [made[index] for index in range(len(wanted))]

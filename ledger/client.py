@@ -23,7 +23,7 @@ from ledger.events import Enqueued, Entry
 from ledger.handlers import OPTIONS, Handler, Handlers, Middleware
 from ledger.job import JobState, fold
 from ledger.log import Blocked, Recorded, following
-from ledger.opening import Made, actor_now, opened, opening, payload_bytes, spelled, taken
+from ledger.opening import Made, Repeated, actor_now, opened, opening, payload_bytes, spelled, taken
 from ledger.requests import Submission, submission
 from ledger.store import PostgresStore, Store
 
@@ -247,9 +247,10 @@ class Ledger(Doors):
     def _check_all(self, jobs: list[Mapping[str, Any]]) -> list[Submission]:
         wanted: list[Submission] = []
         breaches: list[Breach] = []
+        check = Repeated(self._check, self.settings.job_max_payload)
         for index, job in enumerate(jobs):
             try:
-                wanted.append(self._check(spelled(job)))
+                wanted.append(check(job))
             except InvalidRequest as error:
                 breaches += [Breach(f"/{index}{b.pointer}", b.detail, b.too_large) for b in error.breaches]
         if breaches:

@@ -32,7 +32,7 @@ from ledger.runtime.statements import statement
 from ledger.texts import holds_null
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from ledger.log import Outcome
     from ledger.requests import Submission
@@ -40,15 +40,13 @@ if TYPE_CHECKING:
 
 
 class Made(msgspec.Struct, frozen=True):
-    """A job that is on record; `replayed` if an earlier request with the same idempotency key had made it."""
+    """A job that is on record."""
 
     job_id: UUID
     job: JobState | None = None
-    """As it was made; None for a replay."""
-
-    @property
-    def replayed(self) -> bool:
-        return self.job is None
+    """As it was made, where that is known without asking."""
+    replayed: bool = False
+    """An earlier request with the same idempotency key had made it."""
 
 
 KEY_WAIT = timedelta(seconds=5)
@@ -56,6 +54,7 @@ KEY_WAIT = timedelta(seconds=5)
 
 _CLAIM = statement("ledger", "claim_idempotency_key")
 _CLAIMED = statement("ledger", "select_idempotency_key")
+_MOST_KNOWN = 1000
 _PYTHON_NAMES = {"run_at": "scheduled_at", "job_id": "id"}
 
 
@@ -147,6 +146,31 @@ def payload_bytes(payload: Any) -> bytes:
     if holds_null(body):
         raise InvalidRequest([Breach("/payload", "holds the character U+0000, which cannot be kept")])
     return body
+
+
+class Repeated:
+    """Checks requests of which many are alike but for their payload: what was found out about the rest is kept."""
+
+    def __init__(self, check: Callable[[dict[str, Any]], Submission], max_payload: int) -> None:
+        self._check = check
+        self._max_payload = max_payload
+        self._known: dict[Any, Submission] = {}
+
+    def __call__(self, job: Mapping[str, Any]) -> Submission:
+        """Return the request, checked; raise InvalidRequest with every breach."""
+        options = tuple((name, value.__class__, value) for name, value in job.items() if name != "payload")
+        try:
+            known = self._known.get(options)
+        except TypeError:  # a value that has no hash, such as metadata
+            return self._check(spelled(job))
+        if known is not None:
+            payload = payload_bytes(job.get("payload"))
+            if len(payload) <= self._max_payload:
+                return known.holding(payload)
+        found = self._check(spelled(job))
+        if found.is_fresh and len(self._known) < _MOST_KNOWN:
+            self._known[options] = found
+        return found
 
 
 def actor_now(given: str | None) -> str:

@@ -86,6 +86,15 @@ class Submission(msgspec.Struct, frozen=True, kw_only=True):
     fingerprint: bytes
     """Digest of type, payload as a JSON value, and options as sent: what an idempotency key compares."""
 
+    @property
+    def is_fresh(self) -> bool:
+        """Whether the log cannot refuse the job: neither its id nor an idempotency key is the caller's."""
+        return self.job_id is None and self.request.idempotency_key is None
+
+    def holding(self, payload: bytes) -> Submission:
+        """Return the same request for another payload, which was checked already."""
+        return msgspec.structs.replace(self, request=msgspec.structs.replace(self.request, payload=payload))
+
 
 def submission(
     members: Mapping[str, Any], payload: bytes, settings: Settings, now: datetime, *, from_json: bool = False

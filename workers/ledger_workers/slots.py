@@ -1,9 +1,9 @@
 """The slots: how many jobs this process may hold, which is how many run at once and, of very short ones, a few more.
 
 While jobs take milliseconds, a worker that leased one for each free slot would spend its time waiting for Postgres. So
-it may hold as many more as it has lately finished in 60 ms: of jobs that take longer than a few milliseconds, none. A slot
-is free again when the outcome is on record, so results never pile up; a job held ahead that waits in vain is given back
-(`ledger_workers.watch`).
+it may hold as many more as it has lately finished in 60 ms: of jobs that take longer than a few milliseconds, none. A
+slot is free again when the outcome is on record, so results never pile up; a job held ahead that waits in vain is given
+back (`ledger_workers.watch`).
 """
 
 from __future__ import annotations
