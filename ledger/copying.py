@@ -12,7 +12,7 @@ import msgspec
 import orjson
 
 from ledger.codec import encode
-from ledger.events import KINDS, NO_TRACE
+from ledger.events import KINDS, NO_TRACE, Enqueued, Event, Scheduled
 from ledger.runtime.statements import statement
 
 if TYPE_CHECKING:
@@ -40,20 +40,30 @@ def copy_on(connection: Connection[Any], appends: Sequence[Append]) -> None:
 
 
 def _lines(appends: Sequence[Append]) -> Iterator[bytes]:
+    """Spell the rows. What many jobs have in common, all but id, payload and trace, is spelled once."""
+    known: dict[tuple[Any, ...], bytes] = {}
     for append in appends:
+        (event,) = append.events
+        request = event.request if isinstance(event, Enqueued | Scheduled) else None
+        assert request is not None, "a new job's event carries the request"
+        # Of objects that are shared, or unlike any other anyway, the identity will do.
+        common = (
+            event.__class__, append.queue, append.priority, append.actor, request.type, request.max_retries,
+            request.timeout_seconds, id(request.retry), request.scheduled_at, request.expires_at, request.deadline,
+            id(request.metadata), request.schedule_id, request.tick_at, request.payload_version,
+        )  # fmt: skip
+        middle = known.get(common)
+        if middle is None:
+            middle = known[common] = _middle(append, event)
         meta = b"\\N" if append.trace is NO_TRACE else _escaped(msgspec.json.encode(append.trace))
-        places = b"%d\t%b\t%b" % (append.priority, _escaped(append.queue.encode()), _escaped(append.actor.encode()))
-        for version, event in enumerate(append.events, start=1):
-            data, body = encode(event)
-            yield b"%b\t%d\t%b\t%b\t%b\t%b\t%b\n" % (
-                append.job_id.hex.encode(),
-                version,
-                KINDS[type(event)].encode(),
-                places,
-                _escaped(orjson.dumps(data)),
-                b"\\N" if body is None else _escaped(body),
-                meta,
-            )
+        yield b"%b\t%b\t%b\t%b\n" % (append.job_id.hex.encode(), middle, _escaped(request.payload), meta)
+
+
+def _middle(append: Append, event: Event) -> bytes:
+    """Return the columns from version to data."""
+    data, _ = encode(event)
+    kind, queue, actor = KINDS[type(event)].encode(), _escaped(append.queue.encode()), _escaped(append.actor.encode())
+    return b"1\t%b\t%d\t%b\t%b\t%b" % (kind, append.priority, queue, actor, _escaped(orjson.dumps(data)))
 
 
 def _escaped(text: bytes) -> bytes:

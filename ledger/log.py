@@ -102,6 +102,13 @@ class Log(Protocol):
         """
         ...
 
+    def open(self, append: Append) -> Recorded:
+        """Add the one first event of a job whose id has just been minted, so that nobody can be in its way.
+
+        Durable when it returns.
+        """
+        ...
+
     def lease(self, leases: Sequence[Lease], worker_id: str) -> list[tuple[Entry, ...]]:
         """Append `leased` where the job is still ready at that very version, and return the histories of the jobs won.
 

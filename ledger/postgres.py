@@ -36,6 +36,7 @@ LOCK_TIMEOUT = "50ms"
 
 _APPEND = statement("ledger", "append_events")
 _LEASE = statement("ledger", "lease_jobs")
+_OPEN = statement("ledger", "open_job")
 _HISTORIES = statement("ledger", "select_histories")
 _NOW = statement("ledger", "select_now")
 
@@ -50,6 +51,24 @@ class PostgresLog:
     def append(self, appends: Sequence[Append]) -> list[Outcome]:
         with self._database.connection() as connection:
             return append_on(connection, appends, LOCK_TIMEOUT)
+
+    def open(self, append: Append) -> Recorded:
+        (event,) = append.events
+        data, body = encode(event)
+        parameters = {
+            "job_id": append.job_id,
+            "kind": KINDS[type(event)].value,
+            "queue": append.queue,
+            "priority": int(append.priority),
+            "actor": append.actor,
+            "data": orjson.dumps(data).decode(),
+            "body": None if body is None else body.decode(),
+            "meta": None if append.trace is NO_TRACE else msgspec.json.encode(append.trace).decode(),
+        }
+        with self._database.connection() as connection:
+            row = connection.execute(_OPEN, parameters, binary=True).fetchone()
+        assert row is not None
+        return Recorded(append.job_id, 1, *row)
 
     def lease(self, leases: Sequence[Lease], worker_id: str) -> list[tuple[Entry, ...]]:
         with self._database.connection() as connection:
