@@ -126,6 +126,17 @@ class TestAppend:
         assert fold([entry]).correlation_id == "order-7"
 
 
+class TestOpening:
+    def test_a_new_job_is_there_and_durable_when_it_returns(self, log):
+        append = first(mint())
+
+        recorded = log.open(append)
+
+        (entry,) = log.history(append.job_id)
+        assert (entry.event, entry.queue, entry.actor) == (ENQUEUED, append.queue, append.actor)
+        assert recorded == Recorded(append.job_id, 1, entry.position, entry.at)
+
+
 class TestConflicts:
     def test_a_taken_id_is_reported_and_changes_nothing(self, log, ready):
         before = log.history(ready)
