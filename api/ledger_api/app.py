@@ -9,6 +9,7 @@ from ledger_migrations.migrate import newest
 
 from ledger.api_keys import ApiKeys
 from ledger_api import (
+    bulk_actions,
     bulk_enqueue,
     dead_letters,
     executions,
@@ -28,6 +29,7 @@ from ledger_api.middleware.methods import UnknownMethods
 from ledger_api.middleware.rate_limit import RateLimit
 from ledger_api.middleware.request_id import RequestId
 from ledger_api.middleware.time_limit import TimeLimit
+from ledger_api.openapi import endpoint
 from ledger_api.pages import Lag
 
 if TYPE_CHECKING:
@@ -52,10 +54,11 @@ def create_app(ledger: Ledger, queries: Queries, settings: Settings, *, insecure
     ]
     app: App = falcon.App(middleware=middleware)
     problems.install(app)
-    for path, resource in {**_probes(ledger), "/metrics": metrics}.items():
+    routes = {**_probes(ledger), "/metrics": metrics}
+    routes |= {BASE + path: resource for path, resource in _routes(ledger, queries, Lag(queries)).items()}
+    routes |= _description(routes)
+    for path, resource in routes.items():
         _add(app, path, resource)
-    for path, resource in _routes(ledger, queries, Lag(queries)).items():
-        _add(app, BASE + path, resource)
     return app
 
 
@@ -83,15 +86,20 @@ def _routes(ledger: Ledger, queries: Queries, lag: Lag) -> dict[str, Any]:
     return {
         "/jobs": jobs.Jobs(ledger, queries, lag),
         "/jobs/bulk": bulk_enqueue.BulkEnqueue(ledger),
+        "/jobs/cancel": bulk_actions.Cancel(ledger, queries, lag),
         "/jobs/{job_id}": jobs.Job(ledger),
         "/jobs/{job_id}/events": history.History(ledger),
-        "/jobs/{job_id}/cancel": jobs.cancel(ledger),
-        "/jobs/{job_id}/retry": jobs.retry(ledger),
-        "/jobs/{job_id}/run-now": jobs.run_now(ledger),
+        "/jobs/{job_id}/cancel": jobs.Cancel(ledger),
+        "/jobs/{job_id}/retry": jobs.Retry(ledger),
+        "/jobs/{job_id}/run-now": jobs.RunNow(ledger),
         "/queues": queues.Queues(queries, lag),
         "/queues/{name}/depth": queues.Depth(queries, lag),
         "/queues/{name}/stats": queues.Stats(queries, lag),
+        "/queues/{name}/pause": queues.Pause(ledger, queries, lag),
+        "/queues/{name}/resume": queues.Resume(ledger, queries, lag),
         "/dlq": dead_letters.DeadLetters(queries, lag),
+        "/dlq/retry": bulk_actions.Retry(ledger, queries, lag),
+        "/dlq/discard": bulk_actions.Discard(ledger, queries, lag),
         "/dlq/{id_}": dead_letters.DeadLetter(ledger, queries, lag),
         "/dlq/{id_}/retry": dead_letters.Retry(ledger),
         "/executions": executions.Executions(queries, lag),
@@ -100,6 +108,18 @@ def _routes(ledger: Ledger, queries: Queries, lag: Lag) -> dict[str, Any]:
         "/workers": operations.Workers(queries),
         "/projections": operations.Projections(queries),
     }
+
+
+def _description(others: dict[str, Any]) -> dict[str, Any]:
+    """Return the routes of the document that describes the others, and these."""
+    routes: dict[str, Any] = dict(others)
+    description = endpoint.Description(routes)
+    own = {
+        f"{BASE}/openapi.json": endpoint.AsJson(description),
+        f"{BASE}/openapi.yaml": endpoint.AsYaml(description),
+    }
+    routes |= own
+    return own
 
 
 def _add(app: App, path: str, resource: Any) -> None:

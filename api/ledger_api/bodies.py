@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ledger import requests, strict_json
-from ledger.errors import Breach, InvalidRequest
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from ledger import fields, requests, shapes, strict_json
+from ledger.errors import InvalidRequest
 from ledger_api.conditional import demanded_versions
-from ledger_api.parameters import REASON_LIMIT, Parameters
+from ledger_api.parameters import Parameters
 from ledger_api.problems import Problem
 
 if TYPE_CHECKING:
@@ -40,6 +43,18 @@ def read(req: falcon.Request, limit: int, *, optional: bool = False) -> bytes:
     return body
 
 
+class Reason(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the operator says; an empty body will do as well."""
+
+    reason: fields.Reason | UnsetType = UNSET
+
+
+class ReasonAndDelay(Reason, frozen=True, forbid_unknown_fields=True):
+    """What the operator says, and how long to wait first; an empty body will do as well."""
+
+    delay: fields.Delay | UnsetType = UNSET
+
+
 @dataclass(frozen=True, slots=True)
 class Verb:
     """A request to change one job: the versions it may be changed at, and what the operator says."""
@@ -54,20 +69,11 @@ def read_verb(req: falcon.Request, *, delayable: bool = False) -> Verb:
     body = read(req, SLACK, optional=True)
     Parameters(req).end()
     versions = demanded_versions(req)
-    members = strict_json.decode(body) if body else {}
-    allowed = {"reason", "delay"} if delayable else {"reason"}
-    breaches = [unknown_member(name) for name in members if name not in allowed]
-    reason, delay = members.get("reason"), None
-    if "reason" in members and not (isinstance(reason, str) and len(reason) <= REASON_LIMIT):
-        breaches.append(Breach("/reason", f"must be a string of at most {REASON_LIMIT} characters"))
-    if "delay" in members and delayable:
-        try:
-            delay = _delay(members["delay"])
-        except ValueError as error:
-            breaches.append(Breach("/delay", str(error)))
+    said, breaches = shapes.read(ReasonAndDelay if delayable else Reason, strict_json.decode(body) if body else {})
+    delay = requests.wait("/delay", said.delay, breaches) if isinstance(said, ReasonAndDelay) else None
     if breaches:
         raise InvalidRequest(breaches)
-    return Verb(versions, reason, delay)
+    return Verb(versions, None if said.reason is UNSET else said.reason, delay)
 
 
 def read_wordless_verb(req: falcon.Request) -> Verb:
@@ -76,19 +82,6 @@ def read_wordless_verb(req: falcon.Request) -> Verb:
     reason = query.reason()
     query.end()
     return Verb(demanded_versions(req), reason)
-
-
-def unknown_member(name: str) -> Breach:
-    return Breach(f"/{strict_json.escaped(name)}", "is not a member of this request")
-
-
-def _delay(value: Any) -> timedelta:
-    if not isinstance(value, str):
-        raise ValueError("must be a duration such as 90s or PT90S")  # noqa: TRY004 — a breach like any other
-    delay = requests.span(value)
-    if delay > requests.MAX_DELAY:
-        raise ValueError("is more than 5 years ahead")
-    return delay
 
 
 def _check_media_type(req: falcon.Request) -> None:
@@ -109,9 +102,12 @@ def _read(req: falcon.Request, length: int | None, chunked: bool, limit: int) ->
     stream = req.stream if chunked else req.bounded_stream
     wanted = limit + 1 if length is None else length
     parts: list[bytes] = []
-    while wanted > 0 and (part := stream.read(wanted)):
-        parts.append(part)
-        wanted -= len(part)
+    try:
+        while wanted > 0 and (part := stream.read(wanted)):
+            parts.append(part)
+            wanted -= len(part)
+    except OSError as error:  # gunicorn's errors about chunks are such, and a caller who has gone is one
+        raise Problem("malformed_request", "the body cannot be read to its end: its chunks are not right") from error
     return b"".join(parts)
 
 

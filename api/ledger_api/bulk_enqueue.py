@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import falcon
+import msgspec
+from msgspec import Meta
 
-from ledger import strict_json
+from ledger import shapes, strict_json
 from ledger.errors import Breach, InvalidRequest, LedgerError
 from ledger.job import fold
 from ledger.resources import dumps
-from ledger_api import bodies, problems
+from ledger_api import bodies, problems, schemas
 from ledger_api.callers import actor
 from ledger_api.jobs import checked, idempotency_key, traceparent
+from ledger_api.openapi import headers
+from ledger_api.openapi.operation import Answer, Body, operation
 from ledger_api.parameters import Parameters
 
 if TYPE_CHECKING:
@@ -27,7 +31,22 @@ if TYPE_CHECKING:
 
 BODY_LIMIT = 16 * 1024 * 1024
 LARGEST_BULK = 10_000
-_MEMBERS = frozenset({"jobs", "atomic"})
+A_LIST = f"must be a list of 1 to {LARGEST_BULK} requests to enqueue"
+
+
+class BulkEnqueueRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Requests to make jobs. Each job is checked by itself, as `POST /jobs` would."""
+
+    jobs: Annotated[
+        list[Any],
+        Meta(
+            min_length=1,
+            max_length=LARGEST_BULK,
+            extra_json_schema={"items": {"$ref": "#/components/schemas/Enqueue"}},
+            extra={"must": A_LIST, "missing": A_LIST},
+        ),
+    ]
+    atomic: bool = False
 
 
 class BulkEnqueue:
@@ -36,14 +55,29 @@ class BulkEnqueue:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
 
+    @operation(
+        "enqueueJobs",
+        "Make up to 10,000 jobs.",
+        tag="jobs",
+        description="Each is told by its number; with `atomic`, all are made or none. "
+        "Under an `Idempotency-Key`, job *i* without a key of its own has `<key>:<i>`.",
+        parameters=(headers.IDEMPOTENCY_KEY, headers.TRACEPARENT),
+        body=Body(BulkEnqueueRequest, examples={"two": {"jobs": [{"type": "example.hello"}, {"type": "email.send"}]}}),
+        answers={
+            201: Answer(schemas.BulkEnqueue, "Every job was accepted."),
+            207: Answer(schemas.BulkEnqueue, "Some were not."),
+        },
+        problems=("job_exists",),
+    )
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         body = bodies.read(req, BODY_LIMIT)
         Parameters(req).end()
         key = idempotency_key(req)
-        members = strict_json.decode(body)
-        _check(members)
-        wanted = self._checked(members["jobs"], strict_json.bulk_payload_bytes(body), key)
-        if members.get("atomic", False):
+        asked, breaches = shapes.read(BulkEnqueueRequest, strict_json.decode(body))
+        if breaches:
+            raise InvalidRequest(breaches)
+        wanted = self._checked(asked.jobs, strict_json.bulk_payload_bytes(body), key)
+        if asked.atomic:
             made: Sequence[Made | LedgerError] = self._make_all(wanted, actor(req), traceparent(req))
         else:
             made = self._make_each(wanted, actor(req), traceparent(req))
@@ -99,17 +133,6 @@ class BulkEnqueue:
         """Return the present versions of jobs that earlier requests had made."""
         histories = self._ledger.log.histories(job_ids) if job_ids else {}
         return {job_id: job.version for job_id, history in histories.items() if (job := fold(history))}
-
-
-def _check(members: dict[str, Any]) -> None:
-    breaches = [bodies.unknown_member(name) for name in members if name not in _MEMBERS]
-    jobs = members.get("jobs")
-    if not isinstance(jobs, list) or not 1 <= len(jobs) <= LARGEST_BULK:
-        breaches.append(Breach("/jobs", f"must be a list of 1 to {LARGEST_BULK} requests to enqueue"))
-    if not isinstance(members.get("atomic", False), bool):
-        breaches.append(Breach("/atomic", "must be true or false"))
-    if breaches:
-        raise InvalidRequest(breaches)
 
 
 def _result(index: int, made: Made | LedgerError, versions: dict[UUID, int], told: Told) -> dict[str, Any]:

@@ -17,10 +17,12 @@ from ledger import commands, ids
 from ledger.errors import CommandRefused, JobNotFound
 from ledger.events import Kind
 from ledger.job import State
-from ledger_api import bodies
+from ledger_api import bodies, schemas
 from ledger_api.callers import actor
 from ledger_api.conditional import change, known_versions, send_version
 from ledger_api.jobs import send_job
+from ledger_api.openapi import headers, queries
+from ledger_api.openapi.operation import Answer, Body, Parameter, operation
 from ledger_api.pages import send_page
 from ledger_api.parameters import Parameters
 from ledger_api.problems import Problem, not_found
@@ -45,6 +47,21 @@ class DeadLetters:
     def __init__(self, queries: Queries, lag: Lag) -> None:
         self._queries, self._lag = queries, lag
 
+    @operation(
+        "listDeadLetters",
+        "List the jobs that are dead now, the latest death first.",
+        tag="dead letters",
+        parameters=(
+            queries.TYPE,
+            queries.QUEUE,
+            queries.time("failed_after", "Only dead since after this moment."),
+            queries.time("failed_before", "Only dead since before this moment."),
+            Parameter("error_contains", queries.Text, "Only with this text in the error."),
+            queries.OFFSET,
+            *queries.PAGE,
+        ),
+        answers={200: Answer(list[schemas.DeadLetter], "A page of dead letters.", (headers.LAG, *headers.PAGE))},
+    )
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         query = Parameters(req)
         limit, cursor, offset = query.limit(), query.cursor(), query.offset()
@@ -67,6 +84,13 @@ class DeadLetter:
     def __init__(self, ledger: Ledger, queries: Queries, lag: Lag) -> None:
         self._ledger, self._queries, self._lag = ledger, queries, lag
 
+    @operation(
+        "getDeadLetter",
+        "Read a dead letter.",
+        tag="dead letters",
+        parameters=(headers.IF_NONE_MATCH,),
+        answers={200: Answer(schemas.DeadLetter, "The dead letter.", (headers.ETAG, headers.LAG))},
+    )
     def on_get(self, req: falcon.Request, resp: falcon.Response, id_: str) -> None:
         Parameters(req).end()
         is_known = known_versions(req)
@@ -77,6 +101,14 @@ class DeadLetter:
             raise _not_found()
         send_version(resp, found.version, is_known, lambda: resource(found))
 
+    @operation(
+        "discardDeadLetter",
+        "Give a dead job up for good; nothing is erased.",
+        tag="dead letters",
+        parameters=(queries.REASON, headers.IF_MATCH),
+        problems=("state_conflict",),
+        answers={200: Answer(schemas.DeletedJob, "The job, discarded.", (headers.ETAG,))},
+    )
     def on_delete(self, req: falcon.Request, resp: falcon.Response, id_: str) -> None:
         verb = bodies.read_wordless_verb(req)
         death = _death(self._ledger, id_)
@@ -100,6 +132,15 @@ class Retry:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
 
+    @operation(
+        "retryDeadLetter",
+        "Give a dead job a new budget of retries.",
+        tag="dead letters",
+        parameters=(headers.IF_MATCH,),
+        body=Body(bodies.ReasonAndDelay, is_optional=True),
+        problems=("state_conflict",),
+        answers={200: Answer(schemas.Job, "The job, ready or waiting for its time.", (headers.ETAG,))},
+    )
     def on_post(self, req: falcon.Request, resp: falcon.Response, id_: str) -> None:
         verb = bodies.read_verb(req, delayable=True)
         death = _death(self._ledger, id_)

@@ -9,6 +9,9 @@ from ledger_projections.views import resource
 
 from ledger import ids
 from ledger.errors import JobNotFound
+from ledger_api import schemas
+from ledger_api.openapi import headers, queries
+from ledger_api.openapi.operation import Answer, Parameter, operation
 from ledger_api.pages import send_page
 from ledger_api.parameters import Parameters
 
@@ -36,6 +39,22 @@ class Executions:
     def __init__(self, queries: Queries, lag: Lag) -> None:
         self._queries, self._lag = queries, lag
 
+    @operation(
+        "listExecutions",
+        "List runs of jobs, the latest started first.",
+        tag="executions",
+        parameters=(
+            queries.TYPE,
+            Parameter("state", queries.some_of(STATES), "Only those that ended like this, or are running."),
+            queries.QUEUE,
+            queries.WORKER,
+            queries.time("started_after", "Only started after this moment."),
+            queries.time("started_before", "Only started before this moment."),
+            queries.OFFSET,
+            *queries.PAGE,
+        ),
+        answers={200: Answer(list[schemas.JobExecution], "A page of runs.", (headers.LAG, *headers.PAGE))},
+    )
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         query = Parameters(req)
         limit, cursor, offset = query.limit(), query.cursor(), query.offset()
@@ -59,6 +78,13 @@ class JobExecutions:
     def __init__(self, ledger: Ledger, queries: Queries, lag: Lag) -> None:
         self._ledger, self._queries, self._lag = ledger, queries, lag
 
+    @operation(
+        "listJobExecutions",
+        "List the runs of a job, the latest first.",
+        tag="executions",
+        parameters=queries.PAGE,
+        answers={200: Answer(list[schemas.JobExecution], "A page of runs.", (headers.LAG, *headers.PAGE))},
+    )
     def on_get(self, req: falcon.Request, resp: falcon.Response, job_id: str) -> None:
         query = Parameters(req)
         limit, cursor = query.limit(), query.cursor()

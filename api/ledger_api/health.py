@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from ledger import readiness
 from ledger.readiness import is_ready
 from ledger.resources import dumps
+from ledger_api import schemas
+from ledger_api.openapi.operation import Answer, operation
 from ledger_api.problems import RETRY_AFTER, Problem
 
 if TYPE_CHECKING:
@@ -25,6 +27,12 @@ Checks = dict[str, str]
 class Alive:
     """`/health`, `/livez`."""
 
+    @operation(
+        "probe{}",
+        "Say that the process answers; nothing outside it is asked.",
+        tag="probes",
+        answers={200: Answer(schemas.Alive, "It does.")},
+    )
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         del req
         resp.data = b'{"status":"ok"}'
@@ -36,6 +44,12 @@ class Ready:
     def __init__(self, readiness: Readiness) -> None:
         self._readiness = readiness
 
+    @operation(
+        "probe{}",
+        "Say whether requests can be served: Postgres is there and up to date.",
+        tag="probes",
+        answers={200: Answer(schemas.Ready, "They can. Redis may be unavailable.")},
+    )
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         del req
         resp.data = dumps({"status": "ready", "checks": self._readiness.require()})
@@ -47,6 +61,12 @@ class Started:
     def __init__(self, readiness: Readiness) -> None:
         self._readiness = readiness
 
+    @operation(
+        "probe{}",
+        "Say whether the process has been ready once.",
+        tag="probes",
+        answers={200: Answer(schemas.Started, "It has.")},
+    )
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         del req
         if not self._readiness.was_ready:

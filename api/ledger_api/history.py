@@ -8,6 +8,9 @@ import msgspec
 from ledger_projections.paging import Place, cut, decode_cursor
 
 from ledger.resources import event_resource
+from ledger_api import schemas
+from ledger_api.openapi import headers, queries
+from ledger_api.openapi.operation import Answer, operation
 from ledger_api.pages import send_page
 from ledger_api.parameters import Parameters
 
@@ -30,6 +33,13 @@ class History:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
 
+    @operation(
+        "listJobEvents",
+        "Read the whole history of a job, oldest event first.",
+        tag="jobs",
+        parameters=queries.PAGE,
+        answers={200: Answer(list[schemas.Event], "A page of events.", headers.PAGE)},
+    )
     def on_get(self, req: falcon.Request, resp: falcon.Response, job_id: str) -> None:
         query = Parameters(req)
         limit, cursor = query.limit(), query.cursor()

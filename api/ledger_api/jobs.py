@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from itertools import takewhile
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+from uuid import UUID
 
 import falcon
 from ledger_projections.filters import JobFilter
+from msgspec import Meta
 
 from ledger import strict_json
 from ledger.errors import Breach, InvalidRequest, JobNotFound
 from ledger.events import Priority
 from ledger.job import RESTING, fold
+from ledger.requests import Enqueue
 from ledger.resources import dumps, job_resource
-from ledger_api import bodies
+from ledger_api import bodies, schemas
 from ledger_api.callers import actor
 from ledger_api.conditional import change, known_versions, send_version, set_version
+from ledger_api.openapi import headers, queries
+from ledger_api.openapi.operation import Answer, Body, Parameter, operation
 from ledger_api.pages import send_page
 from ledger_api.parameters import Parameters
 from ledger_api.problems import invalid_parameters
@@ -31,9 +37,10 @@ if TYPE_CHECKING:
     from ledger.events import Entry
     from ledger.job import JobState
     from ledger.requests import Submission
+    from ledger_api.conditional import Versions
     from ledger_api.pages import Lag
 
-    Act = Callable[[bodies.Verb, dict[str, Any]], JobState]
+    Act = Callable[..., JobState]
 
 STATES: dict[str, str] = {state.value: state.value for state in RESTING} | {
     "pending": "ready",
@@ -49,13 +56,54 @@ _TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-
 _KEY = re.compile(r"[\x20-\x7e]{1,255}", re.ASCII)
 
 
+EXAMPLES = {
+    "least": {"type": "example.hello"},
+    "usual": {
+        "type": "email.send",
+        "payload": {"to": "a@b.c", "subject": "hi"},
+        "queue": "mail",
+        "priority": "high",
+        "max_retries": 5,
+        "timeout": "30s",
+        "delay": "15m",
+        "retry": {"backoff": "exponential", "base": "10s", "max": "1h", "jitter": "equal"},
+        "metadata": {"tenant": "7"},
+    },
+}
+FILTERS = (
+    Parameter("state", queries.some_of(STATES), "Only in these states; the words of job-queue mean ours."),
+    queries.TYPE,
+    queries.QUEUE,
+    Parameter("priority", queries.some_of(PRIORITIES), "Only of these priorities."),
+    queries.WORKER,
+    Parameter("correlation_id", queries.Text, "Only with this correlation id."),
+    Parameter("schedule_id", UUID, "Only of this schedule."),
+    queries.time("created_after", "Only made after this moment."),
+    queries.time("created_before", "Only made before this moment."),
+    Parameter("order", queries.one_of(("desc", "asc")), "Newest or oldest first.", default="desc"),
+    Parameter("include", queries.one_of(("payload",)), "Show payloads too."),
+)
+
+
 class Jobs:
     """`/jobs`."""
 
-    def __init__(self, ledger: Ledger, queries: Queries, lag: Lag) -> None:
-        self._ledger, self._queries, self._lag = ledger, queries, lag
+    def __init__(self, ledger: Ledger, queries_: Queries, lag: Lag) -> None:
+        self._ledger, self._queries, self._lag = ledger, queries_, lag
         self._body_limit = ledger.settings.job_max_payload + bodies.SLACK
 
+    @operation(
+        "enqueueJob",
+        "Make a job.",
+        tag="jobs",
+        description="It is durable when the answer is there. Redis is not needed.",
+        parameters=(headers.IDEMPOTENCY_KEY, headers.TRACEPARENT),
+        body=Body(Enqueue, examples=EXAMPLES),
+        answers={
+            201: Answer(schemas.Job, "The job.", (headers.LOCATION, headers.ETAG, headers.REPLAYED)),
+        },
+        problems=("job_exists",),
+    )
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         body = bodies.read(req, self._body_limit)
         Parameters(req).end()
@@ -67,6 +115,14 @@ class Jobs:
             resp.set_header("Idempotency-Replayed", "true")
         send_made(resp, made.job or self._ledger.get(made.job_id))
 
+    @operation(
+        "listJobs",
+        "List jobs, newest first.",
+        tag="jobs",
+        description="`payload` is null unless it is asked for; pages then hold at most 100 jobs.",
+        parameters=(*FILTERS, *queries.PAGE),
+        answers={200: Answer(list[schemas.Job], "A page of jobs.", (headers.LAG, *headers.PAGE))},
+    )
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         query = Parameters(req)
         with_payload = query.word("include", ("payload",), "") == "payload"
@@ -85,6 +141,17 @@ class Job:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
 
+    @operation(
+        "getJob",
+        "Read a job, as it is or was.",
+        tag="jobs",
+        parameters=(
+            Parameter("version", Annotated[int, Meta(ge=1, le=2**31 - 1)], "As it was at this version."),
+            queries.time("as_of", "As it was at this moment. Not both."),
+            headers.IF_NONE_MATCH,
+        ),
+        answers={200: Answer(schemas.Job, "The job.", (headers.ETAG,))},
+    )
     def on_get(self, req: falcon.Request, resp: falcon.Response, job_id: str) -> None:
         query = Parameters(req)
         version = query.integer("version", 1, 2**31 - 1, 0)
@@ -98,6 +165,14 @@ class Job:
             raise JobNotFound(job_id)
         send_version(resp, job.version, is_known, lambda: job_resource(job))
 
+    @operation(
+        "deleteJob",
+        "Cancel a job; nothing is erased.",
+        tag="jobs",
+        parameters=(queries.REASON, headers.IF_MATCH),
+        answers={200: Answer(schemas.DeletedJob, "The job, cancelled.", (headers.ETAG,))},
+        problems=("state_conflict",),
+    )
     def on_delete(self, req: falcon.Request, resp: falcon.Response, job_id: str) -> None:
         verb = bodies.read_wordless_verb(req)
         job = change(
@@ -109,33 +184,71 @@ class Job:
         send_job(resp, job, status="deleted")
 
 
-class JobVerb:
+class _Verb:
     """`/jobs/{id}/<verb>`."""
 
-    def __init__(self, ledger: Ledger, act: Act, *, delayable: bool = False) -> None:
-        self._ledger, self._act, self._delayable = ledger, act, delayable
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
 
-    def on_post(self, req: falcon.Request, resp: falcon.Response, job_id: str) -> None:
-        verb = bodies.read_verb(req, delayable=self._delayable)
-        job = change(
-            self._ledger,
-            job_id,
-            verb.versions,
-            lambda version: self._act(verb, {"job_id": job_id, "actor": actor(req), "if_version": version}),
-        )
+    def _change(
+        self, req: falcon.Request, resp: falcon.Response, job_id: str, versions: Versions | None, act: Act
+    ) -> None:
+        how = {"job_id": job_id, "actor": actor(req)}
+        job = change(self._ledger, job_id, versions, lambda version: act(if_version=version, **how))
         send_job(resp, job)
 
 
-def cancel(ledger: Ledger) -> JobVerb:
-    return JobVerb(ledger, lambda verb, how: ledger.cancel(reason=verb.reason, **how))
+class Cancel(_Verb):
+    """`/jobs/{id}/cancel`."""
+
+    @operation(
+        "cancelJob",
+        "Cancel a job.",
+        tag="jobs",
+        description="Of a running job the lease is void at once, and its outcome will be refused.",
+        parameters=(headers.IF_MATCH,),
+        body=Body(bodies.Reason, is_optional=True),
+        answers={200: Answer(schemas.Job, "The job, cancelled.", (headers.ETAG,))},
+        problems=("state_conflict",),
+    )
+    def on_post(self, req: falcon.Request, resp: falcon.Response, job_id: str) -> None:
+        verb = bodies.read_verb(req)
+        self._change(req, resp, job_id, verb.versions, partial(self._ledger.cancel, reason=verb.reason))
 
 
-def retry(ledger: Ledger) -> JobVerb:
-    return JobVerb(ledger, lambda verb, how: ledger.retry(reason=verb.reason, delay=verb.delay, **how), delayable=True)
+class Retry(_Verb):
+    """`/jobs/{id}/retry`."""
+
+    @operation(
+        "retryJob",
+        "Give a dead job a new budget of retries.",
+        tag="jobs",
+        parameters=(headers.IF_MATCH,),
+        body=Body(bodies.ReasonAndDelay, is_optional=True),
+        answers={200: Answer(schemas.Job, "The job, ready or waiting for its time.", (headers.ETAG,))},
+        problems=("state_conflict",),
+    )
+    def on_post(self, req: falcon.Request, resp: falcon.Response, job_id: str) -> None:
+        verb = bodies.read_verb(req, delayable=True)
+        act = partial(self._ledger.retry, reason=verb.reason, delay=verb.delay)
+        self._change(req, resp, job_id, verb.versions, act)
 
 
-def run_now(ledger: Ledger) -> JobVerb:
-    return JobVerb(ledger, lambda verb, how: ledger.run_now(reason=verb.reason, **how))
+class RunNow(_Verb):
+    """`/jobs/{id}/run-now`."""
+
+    @operation(
+        "runJobNow",
+        "Make a scheduled or retrying job ready before its time.",
+        tag="jobs",
+        parameters=(headers.IF_MATCH,),
+        body=Body(bodies.Reason, is_optional=True),
+        answers={200: Answer(schemas.Job, "The job, ready.", (headers.ETAG,))},
+        problems=("state_conflict",),
+    )
+    def on_post(self, req: falcon.Request, resp: falcon.Response, job_id: str) -> None:
+        verb = bodies.read_verb(req)
+        self._change(req, resp, job_id, verb.versions, partial(self._ledger.run_now, reason=verb.reason))
 
 
 def send_job(resp: falcon.Response, job: JobState, **members: str) -> None:

@@ -24,6 +24,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from ledger.errors import Unavailable
+from ledger_api.openapi.operation import Answer, operation
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -59,6 +60,12 @@ class Metrics:
         self._requests.labels(*labels).inc()
         self._durations.labels(*labels).observe(seconds)
 
+    @operation(
+        "getMetrics",
+        "Measure requests and the system, for Prometheus.",
+        tag="probes",
+        answers={200: Answer(str, "Prometheus' text format.", media_type="text/plain")},
+    )
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         del req
         resp.content_type = CONTENT_TYPE_PLAIN_0_0_4

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, TypeVar
 
 from ledger import durations, ids, requests
+from ledger.fields import REASON_LIMIT
 from ledger_api.problems import invalid_parameters
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ T = TypeVar("T")
 DEFAULT_LIMIT = 100
 LARGEST_LIMIT = 1000
 LARGEST_OFFSET = 10_000
-REASON_LIMIT = 500
 
 _WHOLE_NUMBER = re.compile(r"\d{1,10}", re.ASCII)
 

@@ -7,15 +7,19 @@ from typing import TYPE_CHECKING
 
 from ledger_projections.views import resource
 
-from ledger import pauses
+from ledger import fields, pauses
 from ledger.resources import dumps
 from ledger.settings import QUEUE_NAME
-from ledger_api import bodies
+from ledger_api import bodies, schemas
 from ledger_api.callers import actor
+from ledger_api.openapi import headers
+from ledger_api.openapi.operation import Answer, Body, Parameter, operation
 from ledger_api.parameters import Parameters
 from ledger_api.problems import not_found
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import falcon
     from ledger_projections.queries import Queries
 
@@ -25,6 +29,7 @@ if TYPE_CHECKING:
 SHORTEST_WINDOW = timedelta(minutes=1)
 LONGEST_WINDOW = timedelta(hours=168)
 DEFAULT_WINDOW = timedelta(hours=1)
+WINDOW = Parameter("window", fields.Span, "How far to look back, 1m to 168h.", default="1h")
 
 
 class Queues:
@@ -33,6 +38,12 @@ class Queues:
     def __init__(self, queries: Queries, lag: Lag) -> None:
         self._queries, self._lag = queries, lag
 
+    @operation(
+        "listQueues",
+        "List the queues that a job, a pause or a live worker has named.",
+        tag="queues",
+        answers={200: Answer(list[schemas.QueueInfo], "The queues, by name.", (headers.LAG,))},
+    )
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         Parameters(req).end()
         self._lag.tell(resp, "queue_stats")
@@ -45,6 +56,12 @@ class Depth:
     def __init__(self, queries: Queries, lag: Lag) -> None:
         self._queries, self._lag = queries, lag
 
+    @operation(
+        "getQueueDepth",
+        "Count the ready jobs of a queue.",
+        tag="queues",
+        answers={200: Answer(schemas.QueueDepth, "The count; 0 for a queue that nobody has used.", (headers.LAG,))},
+    )
     def on_get(self, req: falcon.Request, resp: falcon.Response, name: str) -> None:
         Parameters(req).end()
         check_name(name)
@@ -58,6 +75,13 @@ class Stats:
     def __init__(self, queries: Queries, lag: Lag) -> None:
         self._queries, self._lag = queries, lag
 
+    @operation(
+        "getQueueStats",
+        "Measure what went through a queue.",
+        tag="queues",
+        parameters=(WINDOW,),
+        answers={200: Answer(schemas.QueueStats, "The queue, and its window.", (headers.LAG,))},
+    )
     def on_get(self, req: falcon.Request, resp: falcon.Response, name: str) -> None:
         query = Parameters(req)
         window = query.duration("window", SHORTEST_WINDOW, LONGEST_WINDOW, DEFAULT_WINDOW)
@@ -67,26 +91,47 @@ class Stats:
         resp.data = dumps(resource(self._queries.queue_stats(name, window)))
 
 
-class Pause:
-    """`/queues/{name}/pause`: nothing new is leased; the first one who paused it is remembered."""
-
-    change = staticmethod(pauses.pause)
+class _Switch:
+    """`/queues/{name}/pause` and `/resume`."""
 
     def __init__(self, ledger: Ledger, queries: Queries, lag: Lag) -> None:
         self._ledger, self._queries, self._lag = ledger, queries, lag
 
-    def on_post(self, req: falcon.Request, resp: falcon.Response, name: str) -> None:
+    def _turn(self, req: falcon.Request, resp: falcon.Response, name: str, turn: Callable[..., object]) -> None:
         verb = bodies.read_verb(req)
         check_name(name)
-        self.change(self._ledger.database, name, actor=actor(req), reason=verb.reason)
+        turn(self._ledger.database, name, actor=actor(req), reason=verb.reason)
         self._lag.tell(resp, "queue_stats")
         resp.data = dumps(resource(self._queries.queue_info(name)))
 
 
-class Resume(Pause):
+class Pause(_Switch):
+    """`/queues/{name}/pause`: nothing new is leased; the first one who paused it is remembered."""
+
+    @operation(
+        "pauseQueue",
+        "Lease nothing new from a queue.",
+        tag="queues",
+        description="What runs goes on, and jobs are still taken. Twice is as good as once.",
+        body=Body(bodies.Reason, is_optional=True),
+        answers={200: Answer(schemas.QueueInfo, "The queue, paused.", (headers.LAG,))},
+    )
+    def on_post(self, req: falcon.Request, resp: falcon.Response, name: str) -> None:
+        self._turn(req, resp, name, pauses.pause)
+
+
+class Resume(_Switch):
     """`/queues/{name}/resume`."""
 
-    change = staticmethod(pauses.resume)
+    @operation(
+        "resumeQueue",
+        "Lease from a queue again.",
+        tag="queues",
+        body=Body(bodies.Reason, is_optional=True),
+        answers={200: Answer(schemas.QueueInfo, "The queue.", (headers.LAG,))},
+    )
+    def on_post(self, req: falcon.Request, resp: falcon.Response, name: str) -> None:
+        self._turn(req, resp, name, pauses.resume)
 
 
 def check_name(name: str) -> None:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 from uuid import UUID
 
 import msgspec
+from msgspec import UNSET, Meta, UnsetType
 
-from ledger import ids, requests, strict_json
+from ledger import fields, ids, requests, shapes
 from ledger.errors import Breach, InvalidRequest
 from ledger.events import Priority
 from ledger.job import RESTING, State
@@ -27,7 +28,6 @@ T = TypeVar("T")
 MOST_IDS = 1000
 LARGEST_BULK = 10_000
 DEFAULT_BULK = 1000
-LONGEST_REASON = 500
 
 OLD_STATES = {
     "pending": State.READY,
@@ -37,7 +37,78 @@ OLD_STATES = {
 }
 _STATES = {state.value: state.value for state in RESTING} | {old: state.value for old, state in OLD_STATES.items()}
 _PRIORITIES = {level.word: level for level in Priority}
-_MEMBERS = frozenset({"filter", "all", "dry_run", "limit", "reason", "operation_id"})
+
+
+Words = Annotated[
+    Annotated[str, Meta(min_length=1)] | Annotated[list[Annotated[str, Meta(min_length=1)]], Meta(min_length=1)],
+    Meta(
+        description="One word, several with commas, or a list of words.",
+        examples=["mail", ["mail", "default"]],
+        extra={"must": "must be a word or a list of words, none of them empty"},
+    ),
+]
+OperationId = Annotated[
+    str,
+    Meta(
+        description="Becomes the correlation id of every event; made where it is left out.",
+        extra_json_schema={"format": "uuid"},
+        extra={"must": "must be a UUID"},
+    ),
+]
+
+
+class JobsToChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which jobs: all members must match."""
+
+    ids: Words | UnsetType = UNSET
+    state: Words | UnsetType = UNSET
+    type: Words | UnsetType = UNSET
+    queue: Words | UnsetType = UNSET
+    priority: Words | UnsetType = UNSET
+    created_after: fields.Time | UnsetType = UNSET
+    created_before: fields.Time | UnsetType = UNSET
+
+
+class DeadLettersToChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which dead letters: all members must match."""
+
+    ids: Words | UnsetType = UNSET
+    type: Words | UnsetType = UNSET
+    queue: Words | UnsetType = UNSET
+    failed_after: fields.Time | UnsetType = UNSET
+    failed_before: fields.Time | UnsetType = UNSET
+    error_contains: (
+        Annotated[str, Meta(min_length=1, max_length=1000, extra={"must": "must be a string of 1 to 1000 characters"})]
+        | UnsetType
+    ) = UNSET
+
+
+class _ChangeMany(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    all: Annotated[bool, Meta(description="Needed where the filter is empty.")] = False
+    dry_run: Annotated[bool, Meta(description="Change nothing, and say what would be.")] = False
+    limit: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=LARGEST_BULK,
+            description="The most that one request changes.",
+            extra={"must": f"must be a whole number from 1 to {LARGEST_BULK}"},
+        ),
+    ] = DEFAULT_BULK
+    reason: fields.Reason | UnsetType = UNSET
+    operation_id: OperationId | UnsetType = UNSET
+
+
+class ChangeJobs(_ChangeMany, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A request to change many jobs. An empty filter needs `all`."""
+
+    filter: Annotated[JobsToChange, Meta(extra={"must": "must be an object"})] = JobsToChange()
+
+
+class ChangeDeadLetters(_ChangeMany, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A request to change many dead letters. An empty filter needs `all`."""
+
+    filter: Annotated[DeadLettersToChange, Meta(extra={"must": "must be an object"})] = DeadLettersToChange()
 
 
 class Verb(StrEnum):
@@ -66,49 +137,42 @@ class BulkAction(msgspec.Struct, frozen=True, kw_only=True):
 
 def bulk_action(verb: Verb, members: Mapping[str, Any]) -> BulkAction:
     """Check the members of a BulkAction as JSON spells them; raise InvalidRequest with every breach."""
-    check = _Check()
-    for name in members.keys() - _MEMBERS:
-        check.breach(f"/{strict_json.escaped(name)}", "is not a member of this request")
-    names, filters = _filter(check, verb, members.get("filter", {}))
-    everything = check.flag(members, "all")
-    if not (everything or names or check.breaches) and filters == type(filters)():
+    asked, breaches = shapes.read(ChangeJobs if verb is Verb.CANCEL else ChangeDeadLetters, members)
+    check = _Check(breaches)
+    names = check.many("ids", asked.filter.ids, str)
+    if len(names) > MOST_IDS:
+        check.breach("/filter/ids", f"has {len(names)} ids; at most {MOST_IDS} are allowed")
+    filters = _of_jobs(check, asked) if isinstance(asked, ChangeJobs) else _of_dead_letters(check, asked)
+    if not (asked.all or names or breaches) and filters == type(filters)():
         check.breach("/filter", 'is empty; narrow it, or say "all": true')
     action = BulkAction(
         verb=verb,
         names=names,
         filters=filters,
-        dry_run=check.flag(members, "dry_run"),
-        limit=_limit(check, members),
-        reason=_reason(check, members),
-        operation_id=_operation_id(check, members) or ids.mint(),
+        dry_run=asked.dry_run,
+        limit=asked.limit,
+        reason=_reason(check, asked.reason),
+        operation_id=_operation_id(check, asked.operation_id) or ids.mint(),
     )
-    if check.breaches:
-        raise InvalidRequest(check.breaches)
+    if breaches:
+        raise InvalidRequest(breaches)
     return action
 
 
 class _Check:
-    """Reads members one by one and gathers what is wrong with them; what it returns after a breach is not used."""
+    """Looks for what no type can say; what it returns after a breach is not used."""
 
-    def __init__(self) -> None:
-        self.breaches: list[Breach] = []
+    def __init__(self, breaches: list[Breach]) -> None:
+        self._breaches = breaches
 
     def breach(self, pointer: str, detail: str) -> None:
-        self.breaches.append(Breach(pointer, detail))
+        self._breaches.append(Breach(pointer, detail))
 
-    def flag(self, members: Mapping[str, Any], name: str) -> bool:
-        value = members.get(name, False)
-        if not isinstance(value, bool):
-            self.breach(f"/{name}", "must be true or false")
-        return value is True
-
-    def many(self, given: Mapping[str, Any], name: str, understood: Callable[[str], T]) -> tuple[T, ...]:
-        """Read one word, several with commas, or a list of words."""
-        if name not in given:
+    def many(self, name: str, value: str | list[str] | UnsetType, understood: Callable[[str], T]) -> tuple[T, ...]:
+        if value is UNSET:
             return ()
-        value = given[name]
         words = [word.strip() for word in value.split(",")] if isinstance(value, str) else value
-        if not isinstance(words, list) or not words or not all(isinstance(word, str) and word for word in words):
+        if "" in words:
             self.breach(f"/filter/{name}", "must be a word or a list of words, none of them empty")
             return ()
         try:
@@ -117,55 +181,36 @@ class _Check:
             self.breach(f"/filter/{name}", str(error))
             return ()
 
-    def time(self, given: Mapping[str, Any], name: str) -> datetime | None:
-        if name not in given:
+    def time(self, name: str, value: str | UnsetType) -> datetime | None:
+        if value is UNSET:
             return None
         try:
-            return requests.instant(given[name])
+            return requests.instant(value)
         except ValueError as error:
             self.breach(f"/filter/{name}", str(error))
             return None
 
 
-def _filter(check: _Check, verb: Verb, given: Any) -> tuple[tuple[str, ...], JobFilter | DeadLetterFilter]:
-    if not isinstance(given, dict):
-        check.breach("/filter", "must be an object")
-        given = {}
-    known, read = (_JOB_MEMBERS, _of_jobs) if verb is Verb.CANCEL else (_DEATH_MEMBERS, _of_dead_letters)
-    for name in given.keys() - known:
-        check.breach(f"/filter/{strict_json.escaped(name)}", "is not a member of this filter")
-    names = check.many(given, "ids", str)
-    if len(names) > MOST_IDS:
-        check.breach("/filter/ids", f"has {len(names)} ids; at most {MOST_IDS} are allowed")
-    return names, read(check, given)
-
-
-_JOB_MEMBERS = frozenset({"ids", "state", "type", "queue", "priority", "created_after", "created_before"})
-_DEATH_MEMBERS = frozenset({"ids", "type", "queue", "failed_after", "failed_before", "error_contains"})
-
-
-def _of_jobs(check: _Check, given: Mapping[str, Any]) -> JobFilter:
+def _of_jobs(check: _Check, asked: ChangeJobs) -> JobFilter:
+    given = asked.filter
     return JobFilter(
-        states=check.many(given, "state", _state),
-        types=check.many(given, "type", str),
-        queues=check.many(given, "queue", str),
-        priorities=check.many(given, "priority", _one_of(_PRIORITIES)),
-        created_after=check.time(given, "created_after"),
-        created_before=check.time(given, "created_before"),
+        states=check.many("state", given.state, _state),
+        types=check.many("type", given.type, str),
+        queues=check.many("queue", given.queue, str),
+        priorities=check.many("priority", given.priority, _one_of(_PRIORITIES)),
+        created_after=check.time("created_after", given.created_after),
+        created_before=check.time("created_before", given.created_before),
     )
 
 
-def _of_dead_letters(check: _Check, given: Mapping[str, Any]) -> DeadLetterFilter:
-    part = given.get("error_contains")
-    if "error_contains" in given and not (isinstance(part, str) and 0 < len(part) <= 1000):
-        check.breach("/filter/error_contains", "must be a string of 1 to 1000 characters")
-        part = None
+def _of_dead_letters(check: _Check, asked: ChangeDeadLetters) -> DeadLetterFilter:
+    given = asked.filter
     return DeadLetterFilter(
-        types=check.many(given, "type", str),
-        queues=check.many(given, "queue", str),
-        failed_after=check.time(given, "failed_after"),
-        failed_before=check.time(given, "failed_before"),
-        error_contains=part,
+        types=check.many("type", given.type, str),
+        queues=check.many("queue", given.queue, str),
+        failed_after=check.time("failed_after", given.failed_after),
+        failed_before=check.time("failed_before", given.failed_before),
+        error_contains=given.error_contains or None,
     )
 
 
@@ -184,26 +229,16 @@ def _one_of(words: Mapping[str, T]) -> Callable[[str], T]:
     return understood
 
 
-def _limit(check: _Check, members: Mapping[str, Any]) -> int:
-    value = members.get("limit", DEFAULT_BULK)
-    if type(value) is int and 1 <= value <= LARGEST_BULK:
-        return value
-    check.breach("/limit", f"must be a whole number from 1 to {LARGEST_BULK}")
-    return DEFAULT_BULK
-
-
-def _reason(check: _Check, members: Mapping[str, Any]) -> str | None:
-    value = members.get("reason")
-    if "reason" in members and not (isinstance(value, str) and len(value) <= LONGEST_REASON and is_keepable(value)):
-        check.breach("/reason", f"must be a string of at most {LONGEST_REASON} characters")
-    return value
-
-
-def _operation_id(check: _Check, members: Mapping[str, Any]) -> UUID | None:
-    if "operation_id" not in members:
+def _reason(check: _Check, reason: str | UnsetType) -> str | None:
+    if reason is UNSET:
         return None
-    value = members["operation_id"]
-    found = ids.parse(value) if isinstance(value, str) else None
-    if found is None:
+    if not is_keepable(reason):
+        check.breach("/reason", "holds a character that cannot be kept (U+0000 or half a surrogate pair)")
+    return reason
+
+
+def _operation_id(check: _Check, text: str | UnsetType) -> UUID | None:
+    found = None if text is UNSET else ids.parse(text)
+    if text is not UNSET and found is None:
         check.breach("/operation_id", "must be a UUID")
     return found
