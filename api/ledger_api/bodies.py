@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
     import falcon
 
+    from ledger.errors import Breach
     from ledger_api.conditional import Versions
+
+S = TypeVar("S", bound="Reason")
 
 JSON = "application/json"
 SLACK = 64 * 1024
@@ -69,11 +72,21 @@ def read_verb(req: falcon.Request, *, delayable: bool = False) -> Verb:
     body = read(req, SLACK, optional=True)
     Parameters(req).end()
     versions = demanded_versions(req)
-    said, breaches = shapes.read(ReasonAndDelay if delayable else Reason, strict_json.decode(body) if body else {})
+    said, breaches = _said(ReasonAndDelay if delayable else Reason, body)
     delay = requests.wait("/delay", said.delay, breaches) if isinstance(said, ReasonAndDelay) else None
     if breaches:
         raise InvalidRequest(breaches)
     return Verb(versions, None if said.reason is UNSET else said.reason, delay)
+
+
+def read_reason(req: falcon.Request) -> str | None:
+    """Read a verb on what has no versions."""
+    body = read(req, SLACK, optional=True)
+    Parameters(req).end()
+    said, breaches = _said(Reason, body)
+    if breaches:
+        raise InvalidRequest(breaches)
+    return None if said.reason is UNSET else said.reason
 
 
 def read_wordless_verb(req: falcon.Request) -> Verb:
@@ -82,6 +95,10 @@ def read_wordless_verb(req: falcon.Request) -> Verb:
     reason = query.reason()
     query.end()
     return Verb(demanded_versions(req), reason)
+
+
+def _said(shape: type[S], body: bytes) -> tuple[S, list[Breach]]:
+    return shapes.read(shape, strict_json.decode(body) if body else {})
 
 
 def _check_media_type(req: falcon.Request) -> None:

@@ -131,7 +131,7 @@ def of_error(error: errors.LedgerError) -> Problem:
 
 def render(req: falcon.Request, resp: falcon.Response, problem: Problem) -> None:
     """Answer with the problem, and with nothing of what the responder had prepared."""
-    for header in ("ETag", "Link", "Next-Cursor", "Location"):
+    for header in ("ETag", "Link", "Next-Cursor", "Location", "Ledger-Lag-Seconds", "Idempotency-Replayed"):
         resp.delete_header(header)
     resp.status = problem.status
     resp.set_headers(dict(problem.headers))

@@ -98,9 +98,9 @@ class _Switch:
         self._ledger, self._queries, self._lag = ledger, queries, lag
 
     def _turn(self, req: falcon.Request, resp: falcon.Response, name: str, turn: Callable[..., object]) -> None:
-        verb = bodies.read_verb(req)
+        reason = bodies.read_reason(req)
         check_name(name)
-        turn(self._ledger.database, name, actor=actor(req), reason=verb.reason)
+        turn(self._ledger.database, name, actor=actor(req), reason=reason)
         self._lag.tell(resp, "queue_stats")
         resp.data = dumps(resource(self._queries.queue_info(name)))
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from falcon import testing
 
+from tests.support.contract import Contract, description
+
 if TYPE_CHECKING:
     import falcon
 
@@ -16,16 +18,27 @@ NOBODY = "01980000-0000-7000-8000-00000000dead"
 
 
 class Api:
-    """A client on this machine. Paths without a root word are under the base; answers are parsed by `json`."""
+    """A client on this machine. Paths without a root word are under the base; answers are parsed by `json`.
+
+    Every answer is held against the description of the API.
+    """
 
     def __init__(self, app: falcon.App) -> None:
+        self.app = app
+        self.contract = Contract(description(app))
         self._client = testing.TestClient(app, headers={"Host": "127.0.0.1:8080"})
 
     def send(self, method: str, path: str, **options: Any) -> testing.Result:
-        return self._client.simulate_request(method, BASE + path, **options)
+        return self._send(method, BASE + path, **options)
 
     def probe(self, path: str, method: str = "GET") -> testing.Result:
-        return self._client.simulate_request(method, path)
+        return self._send(method, path)
+
+    def _send(self, method: str, path: str, **options: Any) -> testing.Result:
+        result = self._client.simulate_request(method, path, **options)
+        broken = self.contract.breaches(method, path.partition("?")[0], result)
+        assert not broken, f"{method} {path} answers otherwise than it is described: {broken}"
+        return result
 
     def get(self, path: str, **options: Any) -> testing.Result:
         return self.send("GET", path, **options)

@@ -138,10 +138,9 @@ class _Writer:
     def _responses(self) -> Json:
         found = {str(status): self._answer(answer) for status, answer in self._operation.answers.items()}
         if headers.IF_NONE_MATCH.name in {parameter.name for parameter in self._operation.parameters}:
-            etag = next(header for header in self._operation.answers[200].headers if header.name == "ETag")
             found["304"] = {
                 "description": "It is still at a version that the client has.",
-                "headers": self._headers((etag,)),
+                "headers": self._headers(self._operation.answers[200].headers),
             }
         return dict(sorted((found | refusals.references(self.problems)).items()))
 

@@ -46,7 +46,8 @@ class Description:
     def send(self, req: falcon.Request, resp: falcon.Response, media_type: str) -> None:
         Parameters(req).end()
         resp.set_header("ETag", self.etag)
-        if any(tag == "*" or f'"{tag}"' == self.etag for tag in req.if_none_match or ()):
+        known = req.get_header("If-None-Match") or ""
+        if known.strip() == "*" or self.etag in known:
             resp.status = falcon.HTTP_304
             return
         resp.content_type = media_type
