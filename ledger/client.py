@@ -109,8 +109,9 @@ class Ledger(Doors):
 
         Options: queue, priority, max_retries, timeout, delay or run_at, expires_at, deadline, retry, metadata,
         idempotency_key, correlation_id, job_id, payload_version. With `connection` (psycopg's, SQLAlchemy's
-        Connection or Session, Django's) it joins the caller's transaction: commit and rollback, also to a savepoint, decide whether the job
-        exists. Raises InvalidRequest, JobExists, IdempotencyConflict, IdempotencyKeyInUse, Unavailable.
+        Connection or Session, Django's) it joins the caller's transaction: commit and rollback, also to a savepoint,
+        decide whether the job exists. Raises InvalidRequest, JobExists, IdempotencyConflict, IdempotencyKeyInUse,
+        Unavailable.
         """
         wanted = self._check({"type": type, "payload": payload, **spelled(options)})
         return self.submit(wanted, connection=connection).job_id
@@ -129,9 +130,7 @@ class Ledger(Doors):
     ) -> Made:
         """Make the job of a request that was checked already; what `enqueue` and the API end in."""
         append = opening(wanted, actor_now(actor or self._actor), self.now(), traceparent)
-        if connection is None and wanted.is_fresh:
-            made = Made(append.job_id, opened(append, self.log.open(append)))
-        elif connection is None and wanted.request.idempotency_key is None:
+        if connection is None and wanted.request.idempotency_key is None:
             (recorded,) = taken(self.log.append([append]))
             made = Made(append.job_id, opened(append, recorded))
         else:

@@ -40,6 +40,8 @@ class Append(msgspec.Struct, frozen=True, kw_only=True):
     nonce: str | None = None
     """Of the lease whose outcome this is; a void or foreign lease has another."""
     trace: Trace = NO_TRACE
+    is_new: bool = False
+    """The id has been minted for this, the one first event: nobody can be in its way."""
 
 
 def following(job: JobState, events: tuple[Event, ...], actor: str) -> Append:
@@ -99,13 +101,6 @@ class Log(Protocol):
         """Add each append whole or not at all, independently of the others, and answer in the same order.
 
         Durable when it returns. A job may occur once in a call.
-        """
-        ...
-
-    def open(self, append: Append) -> Recorded:
-        """Add the one first event of a job whose id has just been minted, so that nobody can be in its way.
-
-        Durable when it returns.
         """
         ...
 

@@ -32,11 +32,6 @@ class MemoryLog:
         with self._lock:
             return [self._append(append) for append in appends]
 
-    def open(self, append: Append) -> Recorded:
-        (outcome,) = self.append([append])
-        assert isinstance(outcome, Recorded)
-        return outcome
-
     def lease(self, leases: Sequence[Lease], worker_id: str) -> list[tuple[Entry, ...]]:
         with self._lock:
             return [tuple(self._histories[wish.job_id]) for wish in leases if self._lease(wish, worker_id)]

@@ -69,6 +69,7 @@ def opening(wanted: Submission, actor: str, now: datetime, traceparent: str | No
         queue=wanted.queue,
         priority=wanted.priority,
         actor=actor,
+        is_new=wanted.job_id is None,
         trace=Trace(
             correlation_id=correlation_id,
             causation_id=str(cause.token) if cause else None,

@@ -1,7 +1,8 @@
 """The log in Postgres.
 
 The primary key (job_id, version) is the only concurrency control: an append goes in right after the event its writer
-saw or not at all. A batch travels as one JSON parameter, and each call is one statement and one round trip.
+saw or not at all. A batch travels as one JSON parameter, and each call is one statement and one round trip; appends
+that several threads want at once share one (`ledger.grouping`).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from psycopg.errors import DeadlockDetected, LockNotAvailable
 from ledger.codec import decode, encode
 from ledger.errors import CorruptHistory
 from ledger.events import KINDS, NO_TRACE, Entry, Event, Priority, Trace
+from ledger.grouping import Group
 from ledger.log import Append, Blocked, Conflict, Lease, Outcome, Recorded
 from ledger.runtime.clock import DatabaseClock
 from ledger.runtime.statements import statement
@@ -46,13 +48,19 @@ class PostgresLog:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._group = Group(self._write)
         self.clock = DatabaseClock(self._ask_time)
 
     def append(self, appends: Sequence[Append]) -> list[Outcome]:
+        return self._group.append(appends)
+
+    def _write(self, appends: Sequence[Append]) -> list[Outcome]:
+        if len(appends) == 1 and appends[0].is_new:
+            return [self._open(appends[0])]
         with self._database.connection() as connection:
             return append_on(connection, appends, LOCK_TIMEOUT)
 
-    def open(self, append: Append) -> Recorded:
+    def _open(self, append: Append) -> Recorded:
         (event,) = append.events
         data, body = encode(event)
         parameters = {

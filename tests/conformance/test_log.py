@@ -10,6 +10,7 @@ from uuid import UUID
 
 import orjson
 import pytest
+from msgspec.structs import replace
 
 from ledger.events import (
     Cancelled,
@@ -128,9 +129,9 @@ class TestAppend:
 
 class TestOpening:
     def test_a_new_job_is_there_and_durable_when_it_returns(self, log):
-        append = first(mint())
+        append = replace(first(mint()), is_new=True)
 
-        recorded = log.open(append)
+        (recorded,) = log.append([append])
 
         (entry,) = log.history(append.job_id)
         assert (entry.event, entry.queue, entry.actor) == (ENQUEUED, append.queue, append.actor)
