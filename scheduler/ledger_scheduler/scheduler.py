@@ -5,13 +5,17 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from prometheus_client import CollectorRegistry
+
 from ledger.runtime.service import Loop, run_until_signalled
 from ledger.wake import Waker, listen
 from ledger_scheduler.due import Due
 from ledger_scheduler.expiry import Expiry
 from ledger_scheduler.idempotency import IdempotencyKeys
+from ledger_scheduler.metrics import Meters
 from ledger_scheduler.partitions import Partitions
 from ledger_scheduler.silent import Silent
+from ledger_scheduler.ticks import Ticks
 
 if TYPE_CHECKING:
     import threading
@@ -19,7 +23,7 @@ if TYPE_CHECKING:
     from ledger.runtime.database import Database
     from ledger.settings import Settings
 
-LOOPS = 5
+LOOPS = 6
 """How many there are: each wants a connection at a time."""
 
 _MINUTE = timedelta(minutes=1)
@@ -32,19 +36,35 @@ _WOKEN_AT_MOST = 0.1
 class Scheduler:
     """Everything that happens because time passed, on one database."""
 
-    def __init__(self, database: Database, redis_url: str, settings: Settings, stop: threading.Event) -> None:
+    def __init__(
+        self,
+        database: Database,
+        redis_url: str,
+        settings: Settings,
+        stop: threading.Event,
+        registry: CollectorRegistry | None = None,
+    ) -> None:
         poll = settings.scheduler_poll_interval
         batch = settings.scheduler_batch_size
         timeout = settings.scheduler_stale_job_timeout
         waker = Waker(redis_url)
         due = Due(database, waker, batch)
         silent = Silent(database, waker, timeout=timeout, max_crashes=settings.job_max_crashes, batch_size=batch)
+        ticks = Ticks(
+            database,
+            waker,
+            Meters(registry or CollectorRegistry()),
+            retry=settings.retry_policy,
+            poll=poll,
+            batch_size=batch,
+        )
         look = min(poll, timeout / 10)
         self._stop = stop
         self._redis_url = redis_url
         self._due = Loop(due, stop, shortest=min(_SHORTEST, poll), longest=poll, until_next=due.until_next)
         self.loops = [
             self._due,
+            Loop(ticks, stop, shortest=min(_SHORTEST, poll), longest=poll, until_next=ticks.until_next),
             Loop(Expiry(database, batch), stop, shortest=poll, longest=poll),
             Loop(silent, stop, shortest=look, longest=look),
             Loop(Partitions(database), stop, shortest=_HOUR, longest=_HOUR),
