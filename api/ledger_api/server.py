@@ -19,7 +19,7 @@ import structlog
 from gunicorn import util
 from gunicorn.app.base import BaseApplication
 from gunicorn.glogging import Logger
-from gunicorn.http.errors import ParseException
+from gunicorn.http.errors import ChunkMissingTerminator, InvalidChunkSize, ParseException
 from gunicorn.workers.gthread import ThreadWorker
 
 from ledger_api.problems import MEDIA_TYPE, Problem, internal_error
@@ -90,7 +90,7 @@ class _Worker(ThreadWorker):
     def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
         del addr
         request_id = os.urandom(12).hex()
-        if isinstance(exc, ParseException):
+        if isinstance(exc, (ParseException, InvalidChunkSize, ChunkMissingTerminator)):
             # Only what kind of error it is: its text quotes the headers, and one of them may be a key.
             log.warning("unreadable request", error=type(exc).__name__, request_id=request_id)
             problem = Problem("malformed_request", "this is no HTTP request that can be read")
