@@ -41,7 +41,7 @@ SUMMARIES: dict[str, dict[str, str]] = {
     },
     "Look and act": {
         "job": "Enqueue jobs, see what happened to them, change their course.",
-        "queue": "See how the queues are doing.",
+        "queue": "See how the queues are doing; pause and resume them.",
         "dlq": "See dead letters; retry or discard them.",
         "schedule": "Have jobs enqueued by cron expressions.",
         "execution": "See the attempts: which run, where, how long.",

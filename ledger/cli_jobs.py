@@ -1,4 +1,7 @@
-"""`ledger job`: make a job, see its history, change its course. `job list` is added by the room of the read models."""
+"""`ledger job`: make a job, see its history, change its course.
+
+`job list` and `job cancel`, which choose by filter too, are added by the room of the read models.
+"""
 
 from __future__ import annotations
 
@@ -123,16 +126,6 @@ def at(job_id: str, version: int | None, time_: str | None, output: str) -> None
     if not history or (version is not None and history[-1].version < version):
         raise Failure(f"job {job_id} was not there yet, or has had no such version", ExitCode.NOT_FOUND)
     emit(_folded(history), output, describe)
-
-
-@job.command(epilog=example(f"ledger job cancel {JOB_ID} --reason 'by hand'"))
-@click.argument("job_id")
-@click.option("--reason", help="Why; kept in the event.")
-@output_option
-def cancel(job_id: str, reason: str | None, output: str) -> None:
-    """End a job that has not ended; a running one is told to stop."""
-    state = _ledger().cancel(job_id, reason=reason, actor=actor())
-    changed("job", job_id, "cancelled", _of(state), output)
 
 
 @job.command(epilog=example(f"ledger job retry {JOB_ID} --delay 10m"))

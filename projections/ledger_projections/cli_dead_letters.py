@@ -7,24 +7,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ledger.cli_group import RoomGroup
-from ledger.cli_output import (
-    ExitCode,
-    Failure,
-    actor,
-    agree,
-    changed,
-    coloured,
-    connect,
-    emit,
-    example,
-    not_found,
-    output_option,
-    plain,
-    say,
-    table,
-    when,
-)
-from ledger.errors import CommandRefused, JobNotFound, VersionConflict
+from ledger.cli_output import coloured, emit, example, not_found, output_option, plain, say, table, when
+from ledger_projections.cli_bulk import JOB_ID, change, in_bulk
 from ledger_projections.cli_doors import reading, shown, span
 from ledger_projections.cli_lists import Instant, Words, paging
 
@@ -33,15 +17,8 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
-    from ledger.client import Ledger
-    from ledger.job import JobState
     from ledger.resources import Resource
     from ledger_projections.filters import DeadLetterFilter
-
-    Act = Callable[..., JobState]
-
-JOB_ID = "019f7c3e-5a10-7000-8000-000000000000"
-LARGEST_BULK = 10_000
 
 
 @click.group(cls=RoomGroup, prefix="dlq.")
@@ -57,21 +34,6 @@ def narrowing(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--failed-after", type=Instant(), metavar="TIME"),
         click.option("--queue", type=Words(), default=(), metavar="QUEUES"),
         click.option("--type", "type_", type=Words(), default=(), metavar="TYPES", help="Job types."),
-    ):
-        command = option(command)
-    return command
-
-
-def in_bulk(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a verb its ids, or the filters and the safeguards of doing it to many."""
-    for option in (
-        output_option,
-        click.option("--yes", is_flag=True, help="Do not ask."),
-        click.option("--dry-run", is_flag=True, help="Count what matches, change nothing."),
-        click.option("--all", "everything", is_flag=True, help="Also without any filter."),
-        narrowing,
-        click.option("--reason", help="Why; kept in the event."),
-        click.argument("ids", nargs=-1, metavar="[ID]..."),
     ):
         command = option(command)
     return command
@@ -108,80 +70,19 @@ def get_dead_letter(id_: str, output: str) -> None:
 
 @dlq.command("retry", epilog=example(f"ledger dlq retry {JOB_ID}", "ledger dlq retry --queue mail --dry-run"))
 @click.option("--delay", help="Wait so long first, such as 10m.")
+@narrowing
 @in_bulk
-def retry_dead_letters(delay: str | None, reason: str | None, **chosen: Any) -> None:
+def retry_dead_letters(delay: str | None, **chosen: Any) -> None:
     """Give dead jobs a new budget, by id or by filter."""
-    wait = None if delay is None else span(delay, "--delay")
-
-    def retry(app: Ledger, job_id: str, **how: Any) -> JobState:
-        return app.retry(job_id, reason, wait, **how)
-
-    _change("retry", "retried", retry, **chosen)
+    change("retry", "dead letter", delay=None if delay is None else span(delay, "--delay"), **chosen)
 
 
 @dlq.command("discard", epilog=example(f"ledger dlq discard {JOB_ID}", "ledger dlq discard --type report --dry-run"))
+@narrowing
 @in_bulk
-def discard_dead_letters(reason: str | None, **chosen: Any) -> None:
+def discard_dead_letters(**chosen: Any) -> None:
     """Give dead jobs up for good, by id or by filter. There is no way back."""
-
-    def discard(app: Ledger, job_id: str, **how: Any) -> JobState:
-        return app.discard(job_id, reason, **how)
-
-    _change("discard", "discarded", discard, **chosen)
-
-
-def _change(verb: str, past: str, act: Act, *, dry_run: bool, yes: bool, output: str, **chosen: Any) -> None:
-    """Do it to each of the chosen ones; what is refused is said, and does not stop the rest."""
-    ids = _chosen(verb, **chosen)
-    if not chosen["ids"]:
-        say(f"{len(ids):,} dead letters match{'; there may be more' if len(ids) == LARGEST_BULK else ''}")
-    if dry_run or not ids:
-        return
-    if not chosen["ids"]:
-        agree(f"{verb.capitalize()} {len(ids):,} dead letters?", yes=yes)
-    app = _ledger()
-    try:
-        refusals = [refusal for id_ in ids if (refusal := _change_one(app, id_, past, act, output)) is not None]
-    finally:
-        app.close()
-    if refusals:
-        raise Failure(f"{len(refusals):,} of {len(ids):,} refused", max(refusals))
-
-
-def _chosen(verb: str, *, ids: tuple[str, ...], everything: bool, **narrowed: Any) -> tuple[str, ...]:
-    if ids and (everything or any(narrowed.values())):
-        raise click.UsageError("give ids or filters, not both")
-    if ids:
-        return ids
-    if not everything and not any(narrowed.values()):
-        raise click.UsageError(f"say which: ids, a filter, or --all to {verb} every dead letter")
-    with reading() as queries:
-        return tuple(str(match.job_id) for match in queries.matching(_filter(narrowed), LARGEST_BULK))
-
-
-def _change_one(app: Ledger, id_: str, past: str, act: Act, output: str) -> ExitCode | None:
-    """Change one dead letter and say so; return why not, when it was refused."""
-    from ledger.resources import job_resource  # noqa: PLC0415
-
-    job_id, _, version = id_.partition(":")
-    demanded = {"if_version": int(version)} if version.isdecimal() else {}
-    try:
-        job = act(app, job_id, actor=actor(), **demanded)
-    except JobNotFound as error:
-        say(str(error))
-        return ExitCode.NOT_FOUND
-    except (CommandRefused, VersionConflict) as error:
-        say(f"job/{job_id} not {past}: {error}")
-        return ExitCode.CONFLICT
-    changed("job", job_id, past, job_resource(job), output)
-    return None
-
-
-def _ledger() -> Ledger:
-    from ledger.client import Ledger  # noqa: PLC0415
-
-    here = connect()
-    return Ledger(database_url=here.database_url, redis_url=here.redis_url, settings=here.settings, actor=here.actor)
+    change("discard", "dead letter", **chosen)
 
 
 def _filter(given: dict[str, Any]) -> DeadLetterFilter:

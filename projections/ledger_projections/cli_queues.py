@@ -1,4 +1,4 @@
-"""`ledger queue`: what is in the queues now, and what went through them."""
+"""`ledger queue`: what is in the queues now, what went through them, and which of them are paused."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 import click
 
 from ledger.cli_group import RoomGroup
-from ledger.cli_output import emit, example, output_option, plain, table
+from ledger.cli_output import changed, emit, example, output_option, plain, table, when
 from ledger.durations import in_words
-from ledger_projections.cli_doors import reading, shown, span
+from ledger_projections.cli_doors import opened, reading, shown, span
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from rich.table import Table
 
     from ledger.resources import Resource
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 
 @click.group(cls=RoomGroup, prefix="queue.")
 def queue() -> None:
-    """See how the queues are doing."""
+    """See how the queues are doing; pause and resume them."""
 
 
 @queue.command("list", epilog=example("ledger queue list"))
@@ -41,6 +43,38 @@ def queue_stats(name: str, window: str, output: str) -> None:
         emit(shown(queries.queue_stats(name, _window(window))), output, _queue_stats)
 
 
+@queue.command("pause", epilog=example("ledger queue pause mail --reason 'the mail server is ill'"))
+@click.argument("name")
+@click.option("--reason", help="Why; shown with the queue.")
+@output_option
+def pause_queue(name: str, reason: str | None, output: str) -> None:
+    """Let nothing new start in a queue; what runs goes on, and enqueueing works."""
+    from ledger import pauses  # noqa: PLC0415 — imports the drivers
+
+    _change(pauses.pause, name, "paused", reason, output)
+
+
+@queue.command("resume", epilog=example("ledger queue resume mail"))
+@click.argument("name")
+@click.option("--reason", help="Why; kept on record.")
+@output_option
+def resume_queue(name: str, reason: str | None, output: str) -> None:
+    """Let the jobs of a paused queue start again."""
+    from ledger import pauses  # noqa: PLC0415
+
+    _change(pauses.resume, name, "resumed", reason, output)
+
+
+def _change(act: Callable[..., bool], name: str, past: str, reason: str | None, output: str) -> None:
+    with opened("ledger-cli") as (here, database):
+        act(database, name, actor=here.actor, reason=reason)
+    if output == "text":
+        changed("queue", name, past)
+        return
+    with reading() as queries:
+        changed("queue", name, past, shown(queries.queue_info(name)), output)
+
+
 def _window(text: str) -> timedelta:
     window = span(text, "--window")
     if not timedelta(minutes=1) <= window <= timedelta(hours=168):
@@ -50,9 +84,11 @@ def _window(text: str) -> timedelta:
 
 def _queues(queues: list[Resource]) -> Table:
     counts = ("scheduled", "ready", "running", "retrying", "dead")
-    rows = table("Queue", *map(str.capitalize, counts), "Oldest ready", right=tuple(map(str.capitalize, counts)))
+    rows = table(
+        "Queue", *map(str.capitalize, counts), "Oldest ready", "Paused", right=tuple(map(str.capitalize, counts))
+    )
     for each in queues:
-        rows.add_row(plain(each["name"]), *(f"{each[name]:,}" for name in counts), _age(each))
+        rows.add_row(plain(each["name"]), *(f"{each[name]:,}" for name in counts), _age(each), _pause(each))
     return rows
 
 
@@ -67,6 +103,8 @@ def _queue_stats(stats: Resource) -> Table:
         rows.add_row(name, f"{stats[name]:,}")
     rows.add_row("ready by priority", ", ".join(f"{word} {n:,}" for word, n in stats["depth_by_priority"].items()))
     rows.add_row("oldest ready", _age(stats))
+    if stats["paused"]:
+        rows.add_row("paused", _pause(stats))
     rows.add_row("window", in_words(timedelta(seconds=stats["window_seconds"])))
     for name in ("enqueued", "succeeded", "failed", "retried", "dead_lettered", "cancelled", "crashed"):
         rows.add_row(name.replace("_", " "), f"{stats[name]:,}")
@@ -85,3 +123,10 @@ def _durations(percentiles: Resource) -> str:
 def _age(queue: Resource) -> str:
     seconds = queue["oldest_ready_age_seconds"]
     return "–" if seconds is None else in_words(timedelta(seconds=seconds))
+
+
+def _pause(queue: Resource) -> str:
+    if not queue["paused"]:
+        return ""
+    reason = f": {queue['pause_reason']}" if queue["pause_reason"] else ""
+    return f"[yellow]paused[/] {when(queue['paused_at'])} by {plain(queue['paused_by'] + reason)}"

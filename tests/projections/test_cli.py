@@ -74,7 +74,7 @@ def test_a_dead_letter_is_retried_once(run, lives, dead):
     assert run("dlq", "retry", letter, "--reason", "fixed").stdout == f"job/{dead[0]} retried\n"
     assert lives.job(dead[0]).state is State.READY
     again = run("dlq", "retry", letter, exit_code=4)
-    assert "not retried" in again.stderr
+    assert "it is no longer dead of" in again.stderr
     assert lives.job(dead[0]).requeue_count == 1
     run("dlq", "retry", "nope", exit_code=3)
 
@@ -87,13 +87,14 @@ def test_many_are_changed_only_when_asked_for(run, lives, dead):
     assert states(lives, dead) == [State.DEAD] * 3
     run("dlq", "discard", "--queue", "q0,q1", "--yes")
     assert states(lives, dead) == [State.DISCARDED, State.DISCARDED, State.DEAD]
-    run("dlq", "retry", "--all", "--delay", "1h", "--yes", exit_code=4)
+    result = run("dlq", "retry", "--all", "--delay", "1h", "--yes")
+    assert "1 dead letter matches" in result.stderr, "the read model has not heard yet, the log decides"
     assert states(lives, dead) == [State.DISCARDED, State.DISCARDED, State.RETRYING]
 
 
 def test_a_rebuild_ends_with_the_comparison(run, database, pool, lives, dead):
     result = run("rebuild-projections", "jobs", "dead_letters")
-    assert [line.split() for line in result.stdout.splitlines()[1:]] == [["jobs", "3", "0"], ["dead_letters", "3", "0"]]
+    assert [line.split() for line in result.stdout.splitlines()[1:]] == [["jobs", "6", "0"], ["dead_letters", "3", "0"]]
     assert "rebuild: " in result.stderr
     assert "no projection 'nope'" in run("rebuild-projections", "nope", exit_code=2).stderr
 
