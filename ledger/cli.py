@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 OWN = {
     "check": "ledger.cli_config:check",
+    "completion": "ledger.completion:completion",
     "config": "ledger.cli_config:config",
     "dev": "ledger.dev:dev",
     "doctor": "ledger.doctor:doctor",
@@ -35,7 +36,7 @@ SUMMARIES: dict[str, dict[str, str]] = {
     "Services": {
         "api": "Serve the HTTP API.",
         "worker": "Run the jobs of an application.",
-        "scheduler": "Do what is due: delays, retries, expiry, silent workers.",
+        "scheduler": "Do what is due: delays, retries, schedules, expiry, silent workers.",
         "projector": "Keep the read models and the dispatch streams up to date.",
         "mcp": "Serve AI assistants over stdio.",
     },
@@ -56,6 +57,7 @@ SUMMARIES: dict[str, dict[str, str]] = {
         "key": "Make, list and revoke keys of the HTTP API.",
         "config": "Show the settings and where each comes from.",
         "check": "Check settings and imports without any server.",
+        "completion": "Print the script that lets a shell complete commands.",
         "import": "Take over the data of another system.",
     },
 }

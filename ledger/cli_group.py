@@ -12,6 +12,7 @@ from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from ledger.cli_output import Failure
 
@@ -36,10 +37,17 @@ class RoomGroup(click.Group):
         place = self._places().get(cmd_name)
         return None if place is None else _load(place)
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        # Click would load every command to see its summary; names are enough, and a shell does not wait.
+        names = [CompletionItem(name) for name in self.list_commands(ctx) if name.startswith(incomplete)]
+        return names + click.Command.shell_complete(self, ctx, incomplete)
+
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and not args[0].startswith("-") and args[0] not in (known := self.list_commands(ctx)):
+        # While a shell completes, words may be wrong as yet, and nothing is to be said of them.
+        is_word = bool(args) and not args[0].startswith("-") and not ctx.resilient_parsing
+        if is_word and args[0] not in (known := self.list_commands(ctx)):
             near = difflib.get_close_matches(args[0], known, n=2)
             hint = f" Did you mean {' or '.join(repr(name) for name in near)}?" if near else ""
             ctx.fail(f"No such command {args[0]!r}.{hint}")

@@ -22,6 +22,7 @@ from ledger.cli_output import (
     connect,
     data,
     emit,
+    emit_json,
     example,
     output_option,
     plain,
@@ -87,12 +88,16 @@ def enqueue(type_: str, payload: str, wait: bool, output: str, **given: Any) -> 
         _end_with(ledger, str(made.job_id))
 
 
-@job.command(epilog=example(f"ledger job get {JOB_ID}"))
+@job.command(epilog=example(f"ledger job get {JOB_ID}", f"ledger job get {JOB_ID} --version 3"))
 @click.argument("job_id")
+@click.option("--version", type=click.IntRange(min=1), help="As it was after so many events.")
+@click.option("--as-of", metavar="TIME", help="As it was at a time, RFC 3339 with offset.")
 @output_option
-def get(job_id: str, output: str) -> None:
-    """Show a job as it is now."""
-    emit(_resource(_ledger(), job_id), output, describe)
+def get(job_id: str, version: int | None, as_of: str | None, output: str) -> None:
+    """Show a job as it is now, or as it was."""
+    if version is not None and as_of is not None:
+        raise click.UsageError("give either --version or --as-of")
+    emit(_as_it_was(job_id, version, _instant(as_of, "/as_of")), output, describe)
 
 
 @job.command(epilog=example(f"ledger job events {JOB_ID} --follow"))
@@ -117,15 +122,7 @@ def at(job_id: str, version: int | None, time_: str | None, output: str) -> None
     """Show a job as it was at a version or a time."""
     if (version is None) == (time_ is None):
         raise click.UsageError("give either --version or --time")
-    moment = _instant(time_)
-    history = [
-        entry
-        for entry in _ledger().history(job_id)
-        if (version is None or entry.version <= version) and (moment is None or entry.at <= moment)
-    ]
-    if not history or (version is not None and history[-1].version < version):
-        raise Failure(f"job {job_id} was not there yet, or has had no such version", ExitCode.NOT_FOUND)
-    emit(_folded(history), output, describe)
+    emit(_as_it_was(job_id, version, _instant(time_, "/time")), output, describe)
 
 
 @job.command(epilog=example(f"ledger job retry {JOB_ID} --delay 10m"))
@@ -184,6 +181,18 @@ def _resource(ledger: Ledger, job_id: str) -> Resource:
     return _of(ledger.get(job_id))
 
 
+def _as_it_was(job_id: str, version: int | None, moment: datetime | None) -> Resource:
+    """Return the job after so many events, or at a time; with neither, as it is."""
+    history = [
+        entry
+        for entry in _ledger().history(job_id)
+        if (version is None or entry.version <= version) and (moment is None or entry.at <= moment)
+    ]
+    if not history or (version is not None and history[-1].version < version):
+        raise Failure(f"job {job_id} was not there yet, or has had no such version", ExitCode.NOT_FOUND)
+    return _folded(history)
+
+
 def _of(state: Any) -> Resource:
     from ledger.resources import job_resource  # noqa: PLC0415
 
@@ -219,8 +228,8 @@ def _follow(ledger: Ledger, job_id: str, output: str) -> None:
         fresh = _event_resources(history)[len(shown) :]
         if fresh and output == "text":
             data().print(timeline(fresh, before=shown[-1] if shown else None))
-        for event in fresh if output == "json" else ():
-            click.echo(orjson.dumps(event))
+        if output != "text":
+            emit_json(fresh, "jsonl")
         shown += fresh
         if _has_ended(history):
             return
@@ -268,13 +277,13 @@ def _pairs(texts: Sequence[str]) -> dict[str, str]:
     return {key: value for key, _, value in pairs}
 
 
-def _instant(text: str | None) -> datetime | None:
+def _instant(text: str | None, pointer: str) -> datetime | None:
     from ledger.requests import instant  # noqa: PLC0415
 
     try:
         return None if text is None else instant(text)
     except ValueError as error:
-        raise InvalidRequest([Breach("/time", str(error))]) from error
+        raise InvalidRequest([Breach(pointer, str(error))]) from error
 
 
 def _span(text: str) -> Any:

@@ -66,7 +66,7 @@ def create(name: str, scope: str, expires: str | None, output: str) -> None:
     end = None if expires is None else _end(expires)
     with _keys() as keys:
         made, secret = keys.create(name, scope, actor=actor(), expires=end)
-    if output == "json":
+    if output != "text":
         emit(_resource(made) | {"secret": secret}, output, str)
     else:
         data().print(secret, markup=False, highlight=False)

@@ -99,8 +99,12 @@ _CODES: tuple[tuple[type[errors.LedgerError], ExitCode], ...] = (
     (errors.InvalidRequest, ExitCode.USAGE),
     (errors.InvalidSettings, ExitCode.USAGE),
     (errors.JobNotFound, ExitCode.NOT_FOUND),
+    (errors.ScheduleNotFound, ExitCode.NOT_FOUND),
     (errors.CommandRefused, ExitCode.CONFLICT),
     (errors.VersionConflict, ExitCode.CONFLICT),
+    (errors.ScheduleExists, ExitCode.CONFLICT),
+    (errors.ScheduleChanged, ExitCode.CONFLICT),
+    (errors.ScheduleInCode, ExitCode.CONFLICT),
     (errors.IdempotencyConflict, ExitCode.CONFLICT),
     (errors.IdempotencyKeyInUse, ExitCode.CONFLICT),
     (errors.Unavailable, ExitCode.UNAVAILABLE),
@@ -134,14 +138,14 @@ def _all_breaches(error: errors.InvalidRequest) -> str:
 
 
 def output_option(command: _C) -> _C:
-    """Give a command `-o text|json` and `--time-format`; the first is passed as `output`, for `emit`."""
+    """Give a command `-o text|json|jsonl` and `--time-format`; the first is passed as `output`, for `emit`."""
     formats = click.option(
         "-o",
         "--output",
-        type=click.Choice(["text", "json"]),
+        type=click.Choice(["text", "json", "jsonl"]),
         default="text",
         show_default=True,
-        help="Table, or the resource as JSON.",
+        help="Table, or the resource as JSON; jsonl: one a line.",
     )
     times = click.option(
         "--time-format",
@@ -155,16 +159,25 @@ def output_option(command: _C) -> _C:
 
 def emit(value: Any, output: str, render: Render) -> None:
     """Write a resource, or a list of them, to stdout: as JSON, or as `render` draws it."""
-    if output == "json":
-        click.echo(_json(value))
-    else:
+    if output == "text":
         data().print(render(value))
+    else:
+        emit_json(value, output)
+
+
+def emit_json(value: Any, output: str) -> None:
+    """Write a resource or a list of them as one JSON text, or as `jsonl`: each on a line of its own."""
+    if output != "jsonl":
+        click.echo(_json(value, indented=sys.stdout.isatty()))
+        return
+    for each in value if isinstance(value, list) else [value]:
+        click.echo(_json(each, indented=False))
 
 
 def changed(noun: str, name: object, past: str, resource: Any = None, output: str = "text") -> None:
     """Say what a change did, as in `job/0198… cancelled`, or give the changed resource as JSON."""
-    if output == "json" and resource is not None:
-        click.echo(_json(resource))
+    if output != "text" and resource is not None:
+        emit_json(resource, output)
     else:
         data().print(f"{noun}/{name} {past}", markup=False, highlight=False)
 
@@ -301,11 +314,11 @@ def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
-def _json(value: Any) -> str:
+def _json(value: Any, *, indented: bool) -> str:
     import msgspec  # noqa: PLC0415
     import orjson  # noqa: PLC0415
 
-    layout = orjson.OPT_INDENT_2 if sys.stdout.isatty() else 0
+    layout = orjson.OPT_INDENT_2 if indented else 0
     return orjson.dumps(value, default=msgspec.to_builtins, option=layout).decode()
 
 

@@ -49,7 +49,7 @@ class Calls:
             answer = self._answer(tool, arguments)
         except LedgerError as error:
             answer = refusal(tool.name, of_error(error))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 — a bug ends one call, not the server
             bug = LedgerError(f"a bug in calling {tool.name}")
             bug.__cause__ = error
             answer = refusal(tool.name, of_error(bug))
