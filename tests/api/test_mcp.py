@@ -118,8 +118,6 @@ def test_read_only_offers_reading_tools_only(here: Path, module_database: str, s
 def test_a_job_from_enqueue_to_its_history(ai: Assistant, name: str):
     payload = {"n": 1.5, "ä": [None]}
     job = ai.done("enqueue_job", type=name, payload=payload, queue=name, delay="1h", metadata={"a": "b"})
-        "enqueue_job", type=name, payload={"n": 1.5, "ä": [None]}, queue=name, delay="1h", metadata={"a": "b"}
-    )
     assert (job["state"], job["payload"], job["metadata"]) == ("scheduled", payload, {"a": "b"})
     assert ai.done("get_job", id=job["id"]) == job
     cancelled = ai.done("cancel_job", id=job["id"], reason="changed my mind")
