@@ -199,7 +199,7 @@ def _url(*schemes: str) -> Parse:
     return parse
 
 
-def _size(text: str) -> int:
+def size(text: str) -> int:
     match = re.fullmatch(r"([0-9]{1,15})\s*(B|KiB|MiB)?", text)
     if not match or int(match[1]) < 1:
         raise ValueError("must be a size such as 65536, 512KiB or 1MiB")
@@ -276,7 +276,7 @@ VARIABLES: tuple[Variable, ...] = (
     Variable("JOB_RETRY_MAX_DELAY", _duration("1ms", "168h"), "1h", "no delay is longer"),
     Variable("JOB_RETRY_JITTER", _choice("none", "full", "equal", "decorrelated"), "equal", "how delays are spread"),
     Variable("JOB_MAX_CRASHES", _integer(1, 1000), "3", "the n-th worker a job kills dead-letters it as poison"),
-    Variable("JOB_MAX_PAYLOAD", _size, "1MiB", "largest payload, in bytes as sent"),
+    Variable("JOB_MAX_PAYLOAD", size, "1MiB", "largest payload, in bytes as sent"),
     Variable("JOB_IDEMPOTENCY_TTL", _duration("1s"), "24h", "how long an idempotency key is kept"),
     Variable("EVENT_RETENTION", _duration("24h"), None, "age at which ended jobs may leave the log; kept if unset"),
     Variable("PROBE_PORT", _integer(0, 65535), None, "probes and metrics of worker, scheduler, projector"),

@@ -20,6 +20,16 @@ def who() -> int:
     return os.getpid()
 
 
+kept: list[bytes] = []
+
+
+@ledger.job("grow")
+def grow(mebibytes: int) -> int:
+    """Keep memory for good, as a leak does."""
+    kept.append(b"x" * (mebibytes << 20))
+    return os.getpid()
+
+
 @ledger.job("die")
 def die() -> None:
     os._exit(3)

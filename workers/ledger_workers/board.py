@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _HEAD = struct.Struct("<Id")
+_WORN = _HEAD.size
+_LINES = _HEAD.size + 1
 _LINE = struct.Struct("<B16s")
 _FREE, _LEASED, _STARTED = range(3)
 
@@ -39,32 +41,39 @@ class Board:
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
         self._memory = mmap.mmap(descriptor, 0)
-        self.size = (len(self._memory) - _HEAD.size) // _LINE.size
+        self.size = (len(self._memory) - _LINES) // _LINE.size
         self._lines = list(range(self.size))
 
     @classmethod
     def create(cls, size: int) -> Self:
         """Make an empty board; pass `descriptor` on to the process that is to write it."""
         with tempfile.TemporaryFile() as file:
-            file.truncate(_HEAD.size + size * _LINE.size)
+            file.truncate(_LINES + size * _LINE.size)
             return cls(os.dup(file.fileno()))
 
     def lease(self, job_id: UUID) -> int:
         """Note a lease about to be asked for; return its line."""
         line = self._lines.pop()
-        _LINE.pack_into(self._memory, _HEAD.size + line * _LINE.size, _LEASED, job_id.bytes)
+        _LINE.pack_into(self._memory, _LINES + line * _LINE.size, _LEASED, job_id.bytes)
         return line
 
     def start(self, line: int) -> None:
-        self._memory[_HEAD.size + line * _LINE.size] = _STARTED
+        self._memory[_LINES + line * _LINE.size] = _STARTED
 
     def wipe(self, line: int) -> None:
-        self._memory[_HEAD.size + line * _LINE.size] = _FREE
+        self._memory[_LINES + line * _LINE.size] = _FREE
         self._lines.append(line)
 
     def beat(self, running: int) -> None:
         """Say how many jobs run, and that the fetcher has turned."""
         _HEAD.pack_into(self._memory, 0, running, time.monotonic())
+
+    def wear_out(self) -> None:
+        """Say that this process has had all the jobs it may have."""
+        self._memory[_WORN] = True
+
+    def is_worn(self) -> bool:
+        return bool(self._memory[_WORN])
 
     def running(self) -> int:
         return _HEAD.unpack_from(self._memory)[0]
@@ -76,7 +85,7 @@ class Board:
     def notes(self) -> Iterator[Note]:
         """Return what is held now."""
         for line in range(self.size):
-            state, job_id = _LINE.unpack_from(self._memory, _HEAD.size + line * _LINE.size)
+            state, job_id = _LINE.unpack_from(self._memory, _LINES + line * _LINE.size)
             if state != _FREE:
                 yield Note(UUID(bytes=job_id), state == _STARTED)
 

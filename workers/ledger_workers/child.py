@@ -1,7 +1,8 @@
 """The program of a worker process: talks with its supervisor, runs the worker, and leaves in good order.
 
-The talk is short: the child says what application it has loaded, the supervisor lets it begin once it is on the list of
-workers, and from then on the end of the line is all there is to hear: the supervisor has gone, so the child leaves too.
+The child says what application it has loaded, and the supervisor lets it begin once it is on the list of workers. From
+then on the child says what it has counted, where that is served; the supervisor says at most that the child is to be
+replaced. At the end of the line the supervisor has gone, and the child leaves too.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import signal
 import socket
 import sys
 import threading
+from contextlib import suppress
 from dataclasses import replace
 from queue import SimpleQueue
 from typing import IO, TYPE_CHECKING
@@ -25,6 +27,8 @@ from ledger.settings import Queue
 from ledger_workers.application import load
 from ledger_workers.board import Board
 from ledger_workers.metrics import Meters
+from ledger_workers.tally import counted
+from ledger_workers.wear import Wear
 from ledger_workers.worker import Identity, Worker
 
 if TYPE_CHECKING:
@@ -32,6 +36,11 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
+GO, RETIRE = b"go\n", b"retire\n"
+"""What the supervisor says."""
+
+_RETIRING = "it is being replaced"
+_TOLD_EVERY = 1.0
 _SWITCH_INTERVAL = 0.001
 """Seconds a busy handler keeps the interpreter from the threads that talk to Redis and Postgres. Python's own five
 milliseconds would be added to every round trip."""
@@ -51,6 +60,9 @@ class Mission(msgspec.Struct, frozen=True):
     concurrency: int
     shutdown_seconds: float
     drain: bool
+    wear: Wear
+    tells: bool
+    """Whether the supervisor wants to know what it counts."""
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -93,18 +105,23 @@ def _serve(mission: Mission, news: SimpleQueue[str]) -> int:
     identity = Identity(worker_id(os.getpid(), mission.tag), mission.app)
     board = Board(mission.board)
     drained = (lambda: news.put("drained")) if mission.drain else None
-    worker = Worker(ledger, identity, board, Meters(), settings, drained=drained)
+    worker = Worker(ledger, identity, board, Meters(), settings, drained=drained, wear=mission.wear)
     line = socket.socket(fileno=mission.line)  # closed by the end of the process: a thread reads from it until then
     heard = line.makefile("rb")
     line.sendall(msgspec.json.encode(Report(ledger.database_url, ledger.redis_url, tuple(ledger.handlers))) + b"\n")
     if not heard.readline():
         return 1
     threading.Thread(target=_listen, args=(heard, news), name="supervisor", daemon=True).start()
+    teller = _Teller(line) if mission.tells else None
     board.beat(0)
     worker.start()
     log.info("worker started", worker_id=identity.worker_id, types=sorted(ledger.handlers))
-    reason = news.get()
+    if (reason := news.get()) == _RETIRING:
+        worker.wind_down(lambda: news.put("replaced"))
+        reason = news.get()
     clean = worker.stop(mission.shutdown_seconds)
+    if teller is not None:
+        teller.tell()
     log.info("worker stopped", worker_id=identity.worker_id, reason=reason, clean=clean)
     return 0
 
@@ -114,8 +131,28 @@ def _settings(settings: Settings, mission: Mission) -> Settings:
 
 
 def _listen(heard: IO[bytes], news: SimpleQueue[str]) -> None:
-    heard.read()
+    for word in heard:
+        if word == RETIRE:
+            news.put(_RETIRING)
     news.put("the supervisor has gone")
+
+
+class _Teller:
+    """Tells the supervisor what this process has counted, every second from a thread of its own."""
+
+    def __init__(self, line: socket.socket) -> None:
+        self._line = line
+        self._lock = threading.Lock()
+        threading.Thread(target=self._run, name="teller", daemon=True).start()
+
+    def tell(self) -> None:
+        with self._lock, suppress(OSError):  # the supervisor may have gone
+            self._line.sendall(msgspec.json.encode(counted()) + b"\n")
+
+    def _run(self) -> None:
+        never = threading.Event()
+        while not never.wait(_TOLD_EVERY):
+            self.tell()
 
 
 if __name__ == "__main__":

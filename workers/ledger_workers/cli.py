@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ledger.cli_output import ExitCode, Failure, coloured, emit, example, output_option, plain, table, when
+from ledger.cli_probes import probed
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -34,6 +35,15 @@ def _queues(_context: click.Context, _parameter: click.Parameter, value: str | N
         raise click.BadParameter(str(error)) from error
 
 
+def _size(_context: click.Context, _parameter: click.Parameter, value: str | None) -> int | None:
+    from ledger.settings import size  # noqa: PLC0415
+
+    try:
+        return None if value is None else size(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+
+
 @click.command(
     cls=_Worker,
     epilog=example("ledger worker myapp.jobs:ledger --queues critical,default", "ledger worker list"),
@@ -42,6 +52,8 @@ def _queues(_context: click.Context, _parameter: click.Parameter, value: str | N
 @click.option("--queues", callback=_queues, help="In this order, or weighted: critical:6,default:3.")
 @click.option("--concurrency", type=click.IntRange(1, 10_000), help="Jobs at once in each process.")
 @click.option("--processes", type=click.IntRange(1, 256), default=1, show_default=True, help="Worker processes.")
+@click.option("--max-jobs", type=click.IntRange(1), help="Replace a process after so many jobs.")
+@click.option("--max-memory", callback=_size, metavar="SIZE", help="Replace a process larger than this: 512MiB.")
 @click.option("--drain", is_flag=True, help="Leave once nothing is ready.")
 @click.pass_context
 def worker(
@@ -50,24 +62,33 @@ def worker(
     queues: tuple[Queue, ...] | None,
     concurrency: int | None,
     processes: int,
+    max_jobs: int | None,
+    max_memory: int | None,
     drain: bool,
 ) -> None:
     """Run the jobs of an application.
 
     APP is module:attribute and names the application's Ledger, as seen from the working directory. SIGTERM or Ctrl-C
-    lets running jobs finish, within WORKER_SHUTDOWN_TIMEOUT; a second one leaves at once. `ledger worker list` shows
-    the worker processes there are.
+    lets running jobs finish, within WORKER_SHUTDOWN_TIMEOUT; a second one leaves at once. A process that is replaced
+    finishes its jobs first; no job notices. `ledger worker list` shows the worker processes there are.
     """
     from ledger.runtime import logs  # noqa: PLC0415
     from ledger.settings import load  # noqa: PLC0415
+    from ledger_workers.offspring import Order  # noqa: PLC0415
     from ledger_workers.supervisor import Supervisor  # noqa: PLC0415
+    from ledger_workers.vitals import vitals_of  # noqa: PLC0415
+    from ledger_workers.wear import Wear  # noqa: PLC0415
 
     if ":" not in app:
         hint = "write module:attribute, such as myapp.jobs:ledger"
         raise Failure(f"{app!r} does not name an application; {hint}", ExitCode.USAGE)
     settings = load(worker_queues=queues, worker_concurrency=concurrency)
     logs.configure(settings, "worker")
-    context.exit(Supervisor(app, settings, processes, drain=drain).run())
+    order = Order(app, drain, Wear(max_jobs, max_memory), tells=settings.probe_port is not None)
+    supervisor = Supervisor(order, settings, processes)
+    with probed(settings, vitals_of(supervisor, settings)):
+        code = supervisor.run()
+    context.exit(code)
 
 
 @click.command("list", epilog=example("ledger worker list -o json"))

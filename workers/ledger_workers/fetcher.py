@@ -104,7 +104,6 @@ class Fetcher:
         """Fill the slots that are free, waiting for one, and for work, for about the poll interval at most."""
         free = self._slots.wait(_LONGEST_WAIT_FOR_A_SLOT)
         self._board.beat(self._slots.held)
-        self._meters.busy.set(self._slots.held)
         if self._stop.is_set():
             return
         if self._leases.in_doubt:

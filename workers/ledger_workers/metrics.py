@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ledger.events import Kind
     from ledger.job import JobState
 
 _BUCKETS = (0.005, 0.025, 0.1, 0.5, 1, 5, 15, 60, 300, 1800, 3600)
@@ -45,9 +46,14 @@ class Meters:
             registry=registry,
         )
         self.append = Histogram("ledger_append_seconds", "One append of outcomes.", buckets=_BUCKETS, registry=registry)
-        self.slots = Gauge("ledger_worker_slots", "Jobs this process may run at once.", registry=registry)
-        self.busy = Gauge("ledger_worker_slots_busy", "Jobs this process holds.", registry=registry)
+        self.conflicts = Counter(
+            "ledger_append_conflicts", "Appends refused because another writer was first.", registry=registry
+        )
+        self._events = Counter("ledger_events_appended", "Events put on record.", ["kind", "queue"], registry=registry)
         self._waits: dict[tuple[str, str], Callable[[float], None]] = {}
+
+    def appended(self, kind: Kind, queue: str) -> None:
+        self._events.labels(kind.value, queue).inc()
 
     def waited(self, job: JobState) -> None:
         """Note how long a job that was just leased had been ready."""

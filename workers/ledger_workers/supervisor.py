@@ -1,37 +1,28 @@
-"""The supervisor: starts worker processes, beats for them, buries and replaces those that die, and leads them out.
+"""The supervisor: starts worker processes, beats for them, replaces those that die or wear out, and leads them out.
 
-It runs no handler, so nothing a handler does (hold the GIL, eat the memory, kill the process) touches it. Children are
-fresh interpreters, never forks of one with live connections. A child that dies is seen at once, and its leases are
-closed from its board, without waiting for anybody to find it silent.
+It runs no handler, so nothing a handler does (hold the GIL, eat the memory, kill the process) touches it. A child that
+dies is seen at once, and its leases are closed from its board, without waiting for anybody to find it silent. One that
+is worn goes on until its replacement works, and then finishes what it runs.
 """
 
 from __future__ import annotations
 
-import os
-import secrets
 import signal
-import socket
-import subprocess
-import sys
-import threading
 import time
-from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import inf
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
-import msgspec
 import structlog
 
 from ledger.errors import Unavailable
 from ledger.postgres import PostgresLog
 from ledger.runtime.database import Database
-from ledger_workers.board import Board
-from ledger_workers.child import Mission, Report, worker_id
 from ledger_workers.estate import settle_estate
-from ledger_workers.heartbeat import Beat, Heartbeat
-from ledger_workers.slots import Slots
+from ledger_workers.heartbeat import Heartbeat
+from ledger_workers.offspring import Child, Order
+from ledger_workers.tally import Tally
 
 if TYPE_CHECKING:
     from ledger.settings import Settings
@@ -49,29 +40,8 @@ _PATIENCE = 15.0
 _LAST_WORDS = 3.0
 """Seconds that remain, after a second signal, to give back the leases of the killed children."""
 _TURN = 0.5
-
-
-@dataclass(slots=True, eq=False)
-class Child:
-    """A worker process and what the supervisor knows of it."""
-
-    process: subprocess.Popen[bytes]
-    board: Board
-    line: socket.socket
-    id: str
-    began_at: float = field(default_factory=time.monotonic)
-    report: Report | None = None
-    working: bool = False
-    """It is on the list of workers and has been let go."""
-    killed: bool = False
-    """Its end is no job's doing."""
-
-    def beat(self, *, stopping: bool) -> Beat:
-        return Beat(self.id, self.process.pid, self.board.running(), stopping)
-
-    def close(self) -> None:
-        self.line.close()
-        self.board.close()
+_MOST_WORN = 4
+"""Processes, for each that is wanted, that may be finishing long jobs after they were replaced."""
 
 
 @dataclass(slots=True, eq=False)
@@ -83,15 +53,16 @@ class _Estate:
 
 
 class Supervisor:
-    """Runs `processes` worker processes of the application until told to stop; use from the main thread."""
+    """Runs so many worker processes until told to stop; use from the main thread."""
 
-    def __init__(self, app: str, settings: Settings, processes: int, *, drain: bool = False) -> None:
-        self._app = app
+    def __init__(self, order: Order, settings: Settings, processes: int) -> None:
+        self.tally = Tally()
+        self._order = order
         self._settings = settings
         self._wanted = processes
-        self._drain = drain
         self._news: SimpleQueue[Child | signal.Signals] = SimpleQueue()
-        self._children: list[Child] = []
+        self.children: list[Child] = []
+        self.turned_at = time.monotonic()
         self._estates: list[_Estate] = []
         self._database: Database | None = None
         self._beat_at = 0.0
@@ -119,14 +90,20 @@ class Supervisor:
             if self._database is not None:
                 self._database.close()
 
+    def taking_jobs(self) -> list[Child]:
+        """Return the children that should be looking for work; from any thread."""
+        return [] if self._stopping else [child for child in list(self.children) if child.takes_jobs]
+
     def _turn(self) -> bool:
         """Do what is to be done now, waiting for news for a moment; False once all have left."""
-        if time.monotonic() >= self._start_at:
-            while len(self._children) < self._wanted:
-                self._children.append(self._start())
+        self.turned_at = time.monotonic()
+        if self.turned_at >= self._start_at:
+            while sum(not child.worn for child in self.children) < self._wanted:
+                self.children.append(Child(self._order, self._settings, self.tally, self._news.put))
         self._wait_for_news()
-        for child in [child for child in self._children if child.process.poll() is not None]:
+        for child in [child for child in self.children if child.ended]:
             self._ended(child)
+        self._replace_worn()
         try:
             self._let_go()
             self._beat()
@@ -138,56 +115,36 @@ class Supervisor:
         now = time.monotonic()
         if now > self._kill_at:
             self._kill()
-        return bool(self._wanted or self._children or self._estates) and now < self._abandon_at
+        return bool(self._wanted or self.children or self._estates) and now < self._abandon_at
 
     # --- children --------------------------------------------------------------------------------------------------
 
-    def _start(self) -> Child:
-        settings = self._settings
-        ours, theirs = socket.socketpair()
-        board = Board.create(Slots(settings.worker_concurrency).most * 2)
-        tag = secrets.token_hex(2)
-        mission = Mission(
-            app=self._app,
-            tag=tag,
-            line=theirs.fileno(),
-            board=board.descriptor,
-            queues=settings.worker_queues,
-            concurrency=settings.worker_concurrency,
-            shutdown_seconds=settings.worker_shutdown_timeout.total_seconds(),
-            drain=self._drain,
-        )
-        with theirs:
-            process = subprocess.Popen(  # noqa: S603 — our own program
-                [sys.executable, "-m", "ledger_workers.child", msgspec.json.encode(mission).decode()],
-                stdin=subprocess.DEVNULL,
-                pass_fds=(theirs.fileno(), board.descriptor),
-                start_new_session=True,
-            )
-        child = Child(process, board, ours, worker_id(process.pid, tag))
-        threading.Thread(target=self._keep, args=(child,), name=f"keeper of {child.id}", daemon=True).start()
-        return child
-
-    def _keep(self, child: Child) -> None:
-        with suppress(OSError, msgspec.MsgspecError), child.line.makefile("rb") as heard:
-            child.report = msgspec.json.decode(heard.readline(), type=Report)
-            self._news.put(child)
-        child.process.wait()
-        self._news.put(child)
-
     def _let_go(self) -> None:
         """List the children that have loaded their application, and let them begin."""
-        waiting = [child for child in self._children if child.report is not None and not child.working]
+        waiting = [child for child in self.children if child.report is not None and not child.working]
         if not waiting or self._stopping:
             return
         self._heartbeat(waiting[0]).beat(child.beat(stopping=False) for child in waiting)
         for child in waiting:
-            with suppress(OSError):
-                child.line.sendall(b"go\n")
-            child.working = self._ever_worked = True
+            child.let_go()
+        self._ever_worked = True
+
+    def _replace_worn(self) -> None:
+        """Let a fresh process take the place of each that is worn, which goes on working until then, if it may."""
+        if self._stopping:
+            return
+        lingering = sum(child.worn for child in self.children)
+        for child in self.children:
+            if lingering < self._wanted * _MOST_WORN and child.look():
+                lingering += 1
+                log.info("worker is worn, another takes its place", worker_id=child.id, running=child.board.running())
+        replaced = sum(child.working and not child.worn for child in self.children) >= self._wanted
+        for child in self.children:
+            if child.worn and not child.retiring and (replaced or child.board.is_worn()):
+                child.retire()
 
     def _ended(self, child: Child) -> None:
-        self._children.remove(child)
+        self.children.remove(child)
         code = child.process.returncode
         # One that left in good order, and could not record all, is no job's victim; and nothing of it is under way.
         child.killed = child.killed or code == 0
@@ -198,7 +155,7 @@ class Supervisor:
         if self._stopping:
             return
         if code == 0:
-            self._wanted -= self._drain
+            self._wanted -= self._order.drain and not child.retiring
         elif code > 0 and not self._ever_worked:
             # It never got as far as to work: a second attempt would change nothing.
             self._code = code
@@ -224,7 +181,7 @@ class Supervisor:
         return Heartbeat(self._database, queues, self._settings.worker_concurrency)
 
     def _beat(self) -> None:
-        working = [child for child in self._children if child.working]
+        working = [child for child in self.children if child.working]
         if working and time.monotonic() >= self._beat_at:
             self._heartbeat(working[0]).beat(child.beat(stopping=self._stopping) for child in working)
             self._beat_at = time.monotonic() + self._settings.worker_heartbeat_interval.total_seconds()
@@ -266,7 +223,7 @@ class Supervisor:
         except Empty:
             return
         if isinstance(news, signal.Signals) and not self._stopping:
-            log.info("stopping", signal=news.name, running=sum(child.board.running() for child in self._children))
+            log.info("stopping", signal=news.name, running=sum(child.board.running() for child in self.children))
             self._stop(self._settings.worker_shutdown_timeout.total_seconds() + _PATIENCE)
 
     def _stop(self, patience: float) -> None:
@@ -275,11 +232,9 @@ class Supervisor:
         self._beat_at = 0.0
         self._kill_at = time.monotonic() + patience
         self._abandon_at = min(self._abandon_at, self._kill_at + _PATIENCE)
-        for child in self._children:
-            child.process.send_signal(signal.SIGTERM)
+        for child in self.children:
+            child.stop()
 
     def _kill(self) -> None:
-        for child in self._children:
-            child.killed = True
-            with suppress(ProcessLookupError):
-                os.killpg(child.process.pid, signal.SIGKILL)
+        for child in self.children:
+            child.kill()

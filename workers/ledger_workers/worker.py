@@ -20,14 +20,15 @@ from ledger_workers.executors.threads import Threads
 from ledger_workers.fetcher import Fetcher
 from ledger_workers.leases import Leases, Run
 from ledger_workers.messages import Messages
+from ledger_workers.metered_log import MeteredLog
 from ledger_workers.middleware import shipped
 from ledger_workers.pauses import Pauses
 from ledger_workers.ready import Ready
 from ledger_workers.runner import Runner
-from ledger_workers.slots import Slots
 from ledger_workers.strangers import Strangers
 from ledger_workers.turns import turns
 from ledger_workers.watch import Watch
+from ledger_workers.wear import UNWEARING, Wear, rationed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,7 +55,8 @@ class Identity:
 class Worker:
     """One process' worth of worker. `start`, then `stop`; all threads are its own.
 
-    With `drained` it does not wait for work: once nothing is left, it calls that, and takes nothing more.
+    With `drained` it does not wait for work: once nothing is left, it calls that, and takes nothing more. `wear` bounds
+    how many jobs it takes in its life, and what the processes of its handlers do in theirs.
     """
 
     def __init__(
@@ -66,17 +68,19 @@ class Worker:
         settings: Settings,
         *,
         drained: Callable[[], None] | None = None,
+        wear: Wear = UNWEARING,
     ) -> None:
-        slots = Slots(settings.worker_concurrency)
+        slots = rationed(settings.worker_concurrency, wear.max_jobs, board.wear_out)
         order = turns(settings.worker_queues)
         worker_id = identity.worker_id
         self._slots = slots
         self._runs: dict[int, Run] = {}
         self._worker_id = worker_id
-        self._completer = Completer(ledger.log, worker_id, board=board, slots=slots, runs=self._runs, meters=meters)
+        log = MeteredLog(ledger.log, meters)
+        self._completer = Completer(log, worker_id, board=board, slots=slots, runs=self._runs, meters=meters)
         conclude = self._completer.conclude
         self._loop = LoopThread()
-        self._processes = Processes(identity.app)
+        self._processes = Processes(identity.app, wear)
         self._runner = Runner(
             ledger.handlers,
             [*shipped(meters), *ledger.middleware],
@@ -93,7 +97,7 @@ class Worker:
             messages=Messages(ledger.redis_url, order, worker_id, block=settings.worker_poll_interval),
             ready=Ready(ledger.database, order.queues, ledger.handlers),
             strangers=Strangers(meters),
-            leases=Leases(ledger.log, board, worker_id),
+            leases=Leases(log, board, worker_id),
             pauses=Pauses(ledger.database, order),
             slots=slots,
             board=board,
@@ -106,7 +110,6 @@ class Worker:
             conclude=conclude,
         )
         self._fetching = threading.Thread(target=self._fetcher.run, name="fetcher", daemon=True)
-        meters.slots.set(settings.worker_concurrency)
 
     def start(self) -> None:
         """Begin to take jobs."""
@@ -131,6 +134,17 @@ class Worker:
         self._processes.close()
         self._loop.close()
         return recorded
+
+    def wind_down(self, emptied: Callable[[], None]) -> None:
+        """Take nothing more, let what runs run as long as it may, and call `emptied` once nothing is held."""
+        self._fetcher.stop()
+        threading.Thread(target=self._await_empty, args=(emptied,), name="winding down", daemon=True).start()
+
+    def _await_empty(self, emptied: Callable[[], None]) -> None:
+        self._fetching.join()
+        self._watch.give_back("shutdown")
+        self._slots.wait_until_empty(threading.TIMEOUT_MAX)
+        emptied()
 
     def _begin(self, run: Run) -> None:
         self._runs[run.line] = run

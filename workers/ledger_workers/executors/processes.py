@@ -1,8 +1,8 @@
 """Processes for handlers: one job at a time in each, so that a crash, a leak or a time-out ends that job and no other.
 
-A process serves the threads' jobs one after the other; one that has run a job which had lost a worker before is not
-used again. It is told the job, finds the handler in the same application, and answers with what came of it. It ends
-with the process that started it, for its input ends then.
+A process serves the threads' jobs one after the other; one that is worn, or has run a job which had lost a worker
+before, is not used again. It is told the job, finds the handler in the same application, and answers with what came of
+it. It ends with the process that started it, for its input ends then.
 """
 
 from __future__ import annotations
@@ -15,12 +15,14 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
+from weakref import WeakKeyDictionary
 
 import msgspec
 import orjson
 
 from ledger.handlers import Job, Token
 from ledger.outcomes import Permanent, Retry, Snooze
+from ledger_workers.wear import UNWEARING, Wear, resident_bytes
 
 if TYPE_CHECKING:
     from ledger_workers.leases import Run
@@ -100,8 +102,11 @@ class ProcessDied(Exception):
 class Processes:
     """Runs handlers of the application named `app` in processes; safe to share by threads."""
 
-    def __init__(self, app: str) -> None:
+    def __init__(self, app: str, wear: Wear = UNWEARING) -> None:
         self._app = app
+        self._wear = wear
+        self._jobs: WeakKeyDictionary[subprocess.Popen[bytes], int] = WeakKeyDictionary()
+        """How many each process has run."""
         self._lock = threading.Lock()
         self._idle: list[subprocess.Popen[bytes]] = []
 
@@ -116,11 +121,7 @@ class Processes:
         finally:
             with self._lock:
                 run.stop = None
-        if run.state.crash_count:
-            _end(process)
-        else:
-            with self._lock:
-                self._idle.append(process)
+        self._keep_or_end(process, suspect=run.state.crash_count > 0)
         return answer.value()
 
     def close(self) -> None:
@@ -128,6 +129,16 @@ class Processes:
         with self._lock:
             idle, self._idle = self._idle, []
         for process in idle:
+            _end(process)
+
+    def _keep_or_end(self, process: subprocess.Popen[bytes], *, suspect: bool) -> None:
+        memory = resident_bytes(process.pid)
+        with self._lock:
+            jobs = self._jobs[process] = self._jobs.get(process, 0) + 1
+            kept = not suspect and not self._wear.is_reached(jobs, memory)
+            if kept:
+                self._idle.append(process)
+        if not kept:
             _end(process)
 
     def _kill(self, process: subprocess.Popen[bytes], run: Run) -> None:
