@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
+from gunicorn.http.errors import ParseException
 from msgspec import UNSET, UnsetType
 
 from ledger import fields, requests, shapes, strict_json
@@ -29,13 +30,13 @@ SLACK = 64 * 1024
 """What a body may hold besides the payload."""
 
 
-def read(req: falcon.Request, limit: int, *, optional: bool = False) -> bytes:
+def read(req: falcon.Request, limit: int, *, optional: bool = False, media_types: tuple[str, ...] = (JSON,)) -> bytes:
     """Return the body; refuse a wrong or compressed one (415), then one that is too large (413)."""
     length = req.content_length
     chunked = length is None and req.get_header("Transfer-Encoding") is not None
     if optional and not length and not chunked:
         return b""
-    _check_media_type(req)
+    _check_media_type(req, media_types)
     if length is not None and length > limit:
         raise _too_large(limit)
     body = _read(req, length, chunked, limit)
@@ -101,7 +102,7 @@ def _said(shape: type[S], body: bytes) -> tuple[S, list[Breach]]:
     return shapes.read(shape, strict_json.decode(body) if body else {})
 
 
-def _check_media_type(req: falcon.Request) -> None:
+def _check_media_type(req: falcon.Request, allowed: tuple[str, ...]) -> None:
     encoding = req.get_header("Content-Encoding")
     if encoding is not None and encoding.strip().lower() not in ("", "identity"):
         raise Problem("unsupported_media_type", "send the body uncompressed: Content-Encoding is not supported")
@@ -110,8 +111,11 @@ def _check_media_type(req: falcon.Request) -> None:
         return
     media_type, _, rest = (content_type or "").partition(";")
     charset = rest.strip().lower().removeprefix("charset=").strip('"')
-    if media_type.strip().lower() != JSON or charset not in ("", "utf-8", "utf8"):
-        raise Problem("unsupported_media_type", f"send the body as {JSON}, not as {content_type or 'no media type'}")
+    if media_type.strip().lower() not in allowed or charset not in ("", "utf-8", "utf8"):
+        raise Problem(
+            "unsupported_media_type",
+            f"send the body as {' or '.join(allowed)}, not as {content_type or 'no media type'}",
+        )
 
 
 def _read(req: falcon.Request, length: int | None, chunked: bool, limit: int) -> bytes:
@@ -123,7 +127,7 @@ def _read(req: falcon.Request, length: int | None, chunked: bool, limit: int) ->
         while wanted > 0 and (part := stream.read(wanted)):
             parts.append(part)
             wanted -= len(part)
-    except OSError as error:  # gunicorn's errors about chunks are such, and a caller who has gone is one
+    except (ParseException, OSError) as error:  # chunks that are none, or a caller who has gone
         raise Problem("malformed_request", "the body cannot be read to its end: its chunks are not right") from error
     return b"".join(parts)
 
