@@ -215,7 +215,7 @@ class _Field:
     def _refusal(self, text: str) -> ValueError:
         names = f" or {next(iter(self._names))}…{list(self._names)[-1]}" if self._names else ""
         allowed = f"use {self.least} to {self.most + self._wraps}{names}, with * , - /"
-        return ValueError(f"{text[:20]!r} is not a {self.name}; {allowed}")
+        return ValueError(f"{text[:20]!r} is no {self.name}; {allowed}")
 
 
 _FIELDS = (

@@ -12,6 +12,7 @@ import pytest
 from ledger import ids
 from ledger.events import Kind
 from ledger.job import State
+from ledger.runtime import failpoints
 from ledger.runtime.service import Loop
 from tests.support.servers import connect
 from tests.support.ticking import RETRY, TickStage
@@ -263,8 +264,6 @@ def test_d30_a_schedule_that_cannot_be_read_is_told_once_and_harms_no_other(at: 
 def test_a_schedule_changed_at_this_very_moment_is_decided_anew(at: TickStage, monkeypatch) -> None:
     schedule = at.create()
     at.set_back(schedule, SECOND)
-    from ledger.runtime import failpoints
-
     with failpoints.armed("after_due", lambda: at.schedules.pause(schedule.id)):
         at.ticks.run_once()
     assert at.jobs(schedule) == []
