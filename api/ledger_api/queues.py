@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 from ledger_projections.views import resource
+from msgspec import Meta
 
 from ledger import fields, pauses
 from ledger.resources import dumps
@@ -29,7 +30,12 @@ if TYPE_CHECKING:
 SHORTEST_WINDOW = timedelta(minutes=1)
 LONGEST_WINDOW = timedelta(hours=168)
 DEFAULT_WINDOW = timedelta(hours=1)
-WINDOW = Parameter("window", fields.Span, "How far to look back, 1m to 168h.", default="1h")
+WINDOW = Parameter(
+    "window",
+    Annotated[fields.Delay, Meta(description="1m to 168h.", examples=["1h", "PT24H"])],
+    "How far to look back.",
+    default="1h",
+)
 
 
 class Queues:

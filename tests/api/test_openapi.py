@@ -187,6 +187,14 @@ def test_operations_keep_their_ids(operations):
         "discardDeadLetter": ("delete", "/dlq/{id}"),
         "retryDeadLetters": ("post", "/dlq/retry"),
         "discardDeadLetters": ("post", "/dlq/discard"),
+        "listSchedules": ("get", "/schedules"),
+        "createSchedule": ("post", "/schedules"),
+        "getSchedule": ("get", "/schedules/{id}"),
+        "updateSchedule": ("patch", "/schedules/{id}"),
+        "deleteSchedule": ("delete", "/schedules/{id}"),
+        "pauseSchedule": ("post", "/schedules/{id}/pause"),
+        "resumeSchedule": ("post", "/schedules/{id}/resume"),
+        "runScheduleNow": ("post", "/schedules/{id}/run-now"),
         "listExecutions": ("get", "/executions"),
         "listJobExecutions": ("get", "/executions/{job_id}"),
         "getStats": ("get", "/stats"),
@@ -270,6 +278,21 @@ def test_the_scope_that_is_described_is_the_one_that_is_asked_for(database, redi
     ledger.close()
 
 
+def use_schedules(api):
+    for name in ("nightly", "morning"):
+        api.post(
+            "/schedules", {"name": name, "job_type": "a", "cron_expression": "@daily", "timezone": "Europe/Berlin"}
+        )
+    assert api.get("/schedules?limit=1").headers["Next-Cursor"]
+    for path in ("/schedules/nightly", "/schedules/nightly/next"):
+        api.get(path)
+    for verb in ("pause", "resume", "run-now"):
+        api.post(f"/schedules/nightly/{verb}", {"reason": "because"})
+    change = {"body": b'{"queue":"reports"}', "headers": {"Content-Type": "application/merge-patch+json"}}
+    assert api.send("PATCH", "/schedules/nightly", **change).json["queue"] == "reports"
+    api.delete("/schedules/morning?reason=enough")
+
+
 def test_every_operation_answers_as_it_is_described(database, redis_url, operations):
     """Each is seen to succeed, with something to show; the client holds all answers against the description."""
     from tests.support.lives import Lives, fold_all  # noqa: PLC0415
@@ -309,6 +332,7 @@ def test_every_operation_answers_as_it_is_described(database, redis_url, operati
     for path in ("/dlq/retry", "/dlq/discard", "/jobs/cancel"):
         api.post(path, {"all": True, "dry_run": True})
         assert api.post(path, {"all": True, "limit": 1}).status_code in (200, 202)
+    use_schedules(api)
     api.get("/openapi.json")
     api.get("/openapi.yaml")
     missing = {each["operationId"] for each in operations.values()} - api.contract.seen

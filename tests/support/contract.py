@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import jsonschema_rs
 import orjson
+import yaml
 from ledger_api.openapi.document import METHODS, published_path
 
 if TYPE_CHECKING:
@@ -109,8 +110,7 @@ class Contract:
         media_type = result.headers["Content-Type"].partition(";")[0]
         if media_type not in content:
             return [f"media type {media_type} is not described"]
-        value = result.json if media_type.endswith("json") else result.text
-        return self._errors(content[media_type]["schema"], value)
+        return self._errors(content[media_type]["schema"], _value(media_type, result))
 
     def _errors(self, schema: Json, value: Any) -> list[str]:
         validator = self._validators(orjson.dumps(schema))
@@ -118,6 +118,12 @@ class Contract:
 
     def _validators(self, schema: bytes) -> jsonschema_rs.Draft202012Validator:
         return _validator(schema, orjson.dumps(self._components))
+
+
+def _value(media_type: str, result: testing.Result) -> Any:
+    if media_type.endswith("json"):
+        return result.json
+    return yaml.safe_load(result.content) if media_type.endswith("yaml") else result.text
 
 
 @cache

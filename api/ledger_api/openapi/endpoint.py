@@ -83,7 +83,7 @@ class AsYaml:
         "This document as YAML.",
         tag="description",
         parameters=(_KNOWN,),
-        answers={200: Answer(str, "An OpenAPI 3.1 document.", (_ETAG,), YAML)},
+        answers={200: Answer(dict[str, Any], "An OpenAPI 3.1 document.", (_ETAG,), YAML)},
         problems=("invalid_parameter",),
     )
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:

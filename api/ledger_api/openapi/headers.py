@@ -10,14 +10,7 @@ from ledger import fields
 from ledger_api.openapi.operation import Header, Parameter
 
 ETag = Annotated[str, Meta(pattern=r'^"[0-9]+"$', examples=['"3"'])]
-Tags = Annotated[
-    str,
-    Meta(
-        pattern=r'^(\*|(W/)?"[!#-~]*"( *, *(W/)?"[!#-~]*")*)$',
-        max_length=1000,
-        examples=['"3"', "*"],
-    ),
-]
+Tags = Annotated[str, Meta(pattern=r'^(\*|(W/)?"[!#-~]*"( *, *(W/)?"[!#-~]*")*)$', examples=['"3"', "*"])]
 RequestId = Annotated[str, Meta(pattern=r"^[!-~]{1,128}$", examples=["my-request-1"])]
 Seconds = Annotated[float, Meta(ge=0, examples=[0.012])]
 WholeSeconds = Annotated[int, Meta(ge=1, examples=[1])]
