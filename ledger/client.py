@@ -25,6 +25,7 @@ from ledger.job import JobState, fold
 from ledger.log import Blocked, Recorded, following
 from ledger.opening import Made, Repeated, actor_now, opened, opening, payload_bytes, spelled, taken
 from ledger.requests import Submission, submission
+from ledger.schedules_in_code import CodeSchedules, SchedulesInCode
 from ledger.store import PostgresStore, Store
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ BLOCKED_WAIT = timedelta(seconds=5)
 """How long a verb waits for somebody's open transaction that is changing the same job."""
 
 
-class Ledger(Doors):
+class Ledger(SchedulesInCode, Doors):
     """An application's jobs: their handlers, and the door to the log. Connects when it is first used.
 
     Without arguments the environment says where Postgres and Redis are; where it does not, the servers that `ledger
@@ -60,6 +61,7 @@ class Ledger(Doors):
         self.store: Store = PostgresStore(self)
         self.threads = Threads(lambda: self.settings.database_pool_size)
         self.handlers = Handlers()
+        self.schedules = CodeSchedules()
         self.middleware: list[Middleware] = []
 
     def job(

@@ -23,6 +23,7 @@ import structlog
 from ledger.cli_output import failure_of
 from ledger.errors import LedgerError
 from ledger.runtime import logs
+from ledger.schedules_in_code import bring_schedules
 from ledger.settings import Queue
 from ledger_workers.application import load
 from ledger_workers.board import Board
@@ -113,6 +114,7 @@ def _serve(mission: Mission, news: SimpleQueue[str]) -> int:
         return 1
     threading.Thread(target=_listen, args=(heard, news), name="supervisor", daemon=True).start()
     teller = _Teller(line) if mission.tells else None
+    bring_schedules(ledger, ledger.schedules, f"worker:{identity.worker_id}")
     board.beat(0)
     worker.start()
     log.info("worker started", worker_id=identity.worker_id, types=sorted(ledger.handlers))
