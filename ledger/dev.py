@@ -105,10 +105,13 @@ def environment(
     installation: Installation, address: tuple[str, int], log_format: str = "console", **more: str
 ) -> dict[str, str]:
     """Return the environment of the service processes. Secrets are in it, and so in no command line."""
+    # One port cannot serve several processes: each takes a free one, and says which.
+    probes = {"PROBE_PORT": "0"} if installation.settings.probe_port is not None else {}
     colours = {"FORCE_COLOR": "1"} if sys.stdout.isatty() and "NO_COLOR" not in os.environ else {}
     return {
         **os.environ,
         **colours,
+        **probes,
         "PYTHONUNBUFFERED": "1",
         "DATABASE_URL": installation.database_url,
         "REDIS_URL": installation.redis_url,

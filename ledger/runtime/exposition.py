@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from prometheus_client import Metric
 
 
-def exposition(*collectors: Collector) -> Callable[[], bytes]:
-    """Return what renders them all, each time anew."""
-    registry = CollectorRegistry()
+def exposition(*collectors: Collector, registry: CollectorRegistry | None = None) -> Callable[[], bytes]:
+    """Return what renders them all, and what is in the registry, each time anew."""
+    registry = registry or CollectorRegistry()
     ProcessCollector(registry=registry)
     PlatformCollector(registry=registry)
     for collector in (_Build(), *collectors):

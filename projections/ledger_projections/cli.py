@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ledger.cli_output import ExitCode, Failure, data, emit, example, output_option, plain, say, table
+from ledger.cli_probes import probed, vitals_of_loops
 from ledger_projections.cli_doors import opened, stopped_by_signals
 from ledger_projections.cli_progress import progress
 
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
+    from ledger.cli_output import Installation
+    from ledger.runtime.database import Database
+    from ledger.runtime.probes import Vitals
+    from ledger_projections.projector import Projector
     from ledger_projections.rebuild import Rebuilt
 
 
@@ -32,7 +37,21 @@ def projector() -> None:
 
     with opened("ledger-projector", size=8) as (here, database), stopped_by_signals() as stop:
         logs.configure(here.settings, "projector")
-        Projector(database, here.redis_url, stop).run()
+        service = Projector(database, here.redis_url, stop)
+        with probed(here.settings, lambda: _vitals(here, database, service)):
+            service.run()
+
+
+def _vitals(here: Installation, database: Database, service: Projector) -> Vitals:
+    from ledger_migrations.migrate import newest  # noqa: PLC0415
+
+    from ledger.runtime.exposition import exposition  # noqa: PLC0415
+    from ledger_projections.metrics import Progress, Repairs  # noqa: PLC0415
+    from ledger_projections.queries import Queries  # noqa: PLC0415
+
+    queries = Queries(database, silent_after=here.settings.scheduler_stale_job_timeout)
+    metrics = exposition(Progress(database, queries), Repairs(service.dispatcher))
+    return vitals_of_loops(here, database, service.loops, newest, metrics)
 
 
 @click.command("rebuild-projections", epilog=example("ledger rebuild-projections", "ledger rebuild-projections jobs"))

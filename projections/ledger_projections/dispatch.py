@@ -26,6 +26,7 @@ from psycopg.errors import ReadOnlySqlTransaction, SerializationFailure
 from ledger.message import Message
 from ledger.runtime import failpoints
 from ledger.runtime.database import reachable
+from ledger.runtime.service import long_turn
 from ledger.runtime.statements import statement
 from ledger_projections import cursors, dispatch_repair
 from ledger_projections.projection import multirange
@@ -191,7 +192,8 @@ class Dispatcher:
 
     def _refill(self, connection: AnyConnection) -> bool:
         self._cursor = None
-        added = dispatch_repair.refill(connection, self._streams)
+        with long_turn():
+            added = dispatch_repair.refill(connection, self._streams)
         if added is None:
             return False
         self.refills += 1

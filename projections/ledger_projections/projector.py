@@ -14,7 +14,7 @@ import structlog
 from psycopg.errors import InvalidSchemaName, UndefinedTable
 
 from ledger.errors import Unavailable
-from ledger.runtime.service import Loop, run_until_signalled
+from ledger.runtime.service import Loop, long_turn, run_until_signalled
 from ledger.wake import listen
 from ledger_projections.builtin import PROJECTIONS
 from ledger_projections.dispatch import Dispatcher
@@ -67,8 +67,8 @@ class Projector:
     ) -> None:
         self._redis_url = redis_url
         self._stop = stop
-        self._dispatcher = Dispatcher(database, redis_url)
-        self._dispatch = _loop(Prepared(self._dispatcher, self._dispatcher.prepare), stop, DISPATCH_PAUSES)
+        self.dispatcher = Dispatcher(database, redis_url)
+        self._dispatch = _loop(Prepared(self.dispatcher, self.dispatcher.prepare), stop, DISPATCH_PAUSES)
         models = [self._read_model(database, projection) for projection in projections]
         self.loops = [self._dispatch, *(_loop(model, stop, READ_MODEL_PAUSES) for model in models)]
 
@@ -77,7 +77,7 @@ class Projector:
         ear = listen(self._redis_url, self._stop, self._dispatch.wake)
         run_until_signalled(self.loops, self._stop)
         ear.join(timeout=1)
-        self._dispatcher.close()
+        self.dispatcher.close()
 
     def _read_model(self, database: Database, projection: Projection) -> Prepared:
         engine = Engine(database, projection)
@@ -86,7 +86,8 @@ class Projector:
     def _renew(self, database: Database, projection: Projection) -> None:
         if is_outdated(database, projection):
             log.info("rebuilding for a new version", projection=projection.name, version=projection.version)
-            done = rebuild(database, [projection], stop=self._stop)
+            with long_turn():
+                done = rebuild(database, [projection], stop=self._stop)
             log.info("rebuilt" if done else "rebuild interrupted", projection=projection.name)
 
 

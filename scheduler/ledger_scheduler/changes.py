@@ -44,6 +44,8 @@ class Changed(msgspec.Struct, frozen=True):
 
     events: list[Event]
     """What was appended, by us."""
+    queues: list[str]
+    """Of the jobs that were changed."""
     versions: dict[UUID, int]
     """How far the log is now, of each job that needs no further look. Absent are those that somebody's open transaction
     holds, and those the log does not know."""
@@ -51,7 +53,7 @@ class Changed(msgspec.Struct, frozen=True):
 
 def change(log: Log, job_ids: Sequence[UUID], rule: Rule) -> Changed:
     """Ask the rule about each of these jobs and append what it says."""
-    changed = Changed([], {})
+    changed = Changed([], [], {})
     for start in range(0, len(job_ids), READ_AT_ONCE):
         _change(log, job_ids[start : start + READ_AT_ONCE], rule, changed)
     return changed
@@ -82,6 +84,7 @@ def _change(log: Log, job_ids: Sequence[UUID], rule: Rule, changed: Changed) -> 
     for append, outcome in zip(appends, log.append(appends), strict=True):
         if isinstance(outcome, Recorded):
             changed.events.extend(append.events)
+            changed.queues.append(append.queue)
         if isinstance(outcome, Blocked):
             del changed.versions[append.job_id]
         else:

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 from ledger_projections.cli_doors import opened, stopped_by_signals
 
 from ledger.cli_output import example
+from ledger.cli_probes import probed, vitals_of_loops
+
+if TYPE_CHECKING:
+    from ledger.cli_output import Installation
+    from ledger.runtime.database import Database
+    from ledger.runtime.probes import Vitals
+    from ledger_scheduler.scheduler import Scheduler
 
 
 @click.command(epilog=example("ledger scheduler"))
@@ -14,11 +23,19 @@ def scheduler() -> None:
 
     Any number may run at once. SIGTERM or Ctrl-C lets the present step end; a second one leaves at once.
     """
-    from prometheus_client import REGISTRY  # noqa: PLC0415 — help must not wait for imports
-
-    from ledger.runtime import logs  # noqa: PLC0415
+    from ledger.runtime import logs  # noqa: PLC0415 — help must not wait for imports
     from ledger_scheduler.scheduler import LOOPS, Scheduler  # noqa: PLC0415
 
     with opened("ledger-scheduler", size=LOOPS) as (here, database), stopped_by_signals() as stop:
         logs.configure(here.settings, "scheduler")
-        Scheduler(database, here.redis_url, here.settings, stop, REGISTRY).run()
+        service = Scheduler(database, here.redis_url, here.settings, stop)
+        with probed(here.settings, lambda: _vitals(here, database, service)):
+            service.run()
+
+
+def _vitals(here: Installation, database: Database, service: Scheduler) -> Vitals:
+    from ledger_migrations.migrate import newest  # noqa: PLC0415
+
+    from ledger.runtime.exposition import exposition  # noqa: PLC0415
+
+    return vitals_of_loops(here, database, service.loops, newest, exposition(registry=service.registry))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter, Histogram
 
 _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1, 5, 15, 60, 300, 3600)
 
@@ -10,12 +10,16 @@ _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1, 5, 15, 60, 300, 3600)
 class Meters:
     """The meters of one scheduler process."""
 
-    def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        registry = registry or CollectorRegistry()
         self.delay = Histogram(
             "ledger_schedule_fire_delay_seconds",
             "From a schedule's tick to its job.",
             buckets=_BUCKETS,
             registry=registry,
+        )
+        self.expired = Counter(
+            "ledger_leases_expired", "Leases of silent workers that were released.", ["queue"], registry=registry
         )
         self.skipped = Counter(
             "ledger_schedule_ticks_skipped",

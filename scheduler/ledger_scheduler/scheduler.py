@@ -49,15 +49,12 @@ class Scheduler:
         timeout = settings.scheduler_stale_job_timeout
         waker = Waker(redis_url)
         due = Due(database, waker, batch)
-        silent = Silent(database, waker, timeout=timeout, max_crashes=settings.job_max_crashes, batch_size=batch)
-        ticks = Ticks(
-            database,
-            waker,
-            Meters(registry or CollectorRegistry()),
-            retry=settings.retry_policy,
-            poll=poll,
-            batch_size=batch,
+        self.registry = registry or CollectorRegistry()
+        meters = Meters(self.registry)
+        silent = Silent(
+            database, waker, meters, timeout=timeout, max_crashes=settings.job_max_crashes, batch_size=batch
         )
+        ticks = Ticks(database, waker, meters, retry=settings.retry_policy, poll=poll, batch_size=batch)
         look = min(poll, timeout / 10)
         self._stop = stop
         self._redis_url = redis_url

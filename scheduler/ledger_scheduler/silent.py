@@ -18,6 +18,7 @@ from ledger.job import State
 from ledger.postgres import PostgresLog
 from ledger.runtime.statements import statement
 from ledger_scheduler.changes import candidates, change
+from ledger_scheduler.metrics import Meters
 from ledger_scheduler.vigil import Vigil
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class Silent:
         self,
         database: Database,
         waker: Wakes,
+        meters: Meters | None = None,
         *,
         timeout: timedelta,
         max_crashes: int,
@@ -56,6 +58,7 @@ class Silent:
         self._database = database
         self._log = PostgresLog(database)
         self._waker = waker
+        self._meters = meters or Meters()
         self._timeout = timeout
         self._max_crashes = max_crashes
         self._batch_size = batch_size
@@ -81,7 +84,10 @@ class Silent:
         """Release the next page; the read model may show a lease long after it has ended, so each is met but once."""
         place = {"worker_id": worker, "after_id": self._after.get(worker, _NOBODY), "limit": self._batch_size}
         page = [job_id for (job_id,) in candidates(self._database, _LEASES, place)]
-        events = change(self._log, page, lambda job: self._rule(job, worker)).events
+        changed = change(self._log, page, lambda job: self._rule(job, worker))
+        events = changed.events
+        for queue in changed.queues:
+            self._meters.expired.labels(queue).inc()
         if any(isinstance(event, Enqueued) for event in events):
             self._waker.wake()
         if events:

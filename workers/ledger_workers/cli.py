@@ -12,7 +12,9 @@ from ledger.cli_probes import probed
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from ledger.settings import Queue
+    from ledger.runtime.probes import Vitals
+    from ledger.settings import Queue, Settings
+    from ledger_workers.supervisor import Supervisor
 
 
 class _Worker(click.Command):
@@ -76,7 +78,6 @@ def worker(
     from ledger.settings import load  # noqa: PLC0415
     from ledger_workers.offspring import Order  # noqa: PLC0415
     from ledger_workers.supervisor import Supervisor  # noqa: PLC0415
-    from ledger_workers.vitals import vitals_of  # noqa: PLC0415
     from ledger_workers.wear import Wear  # noqa: PLC0415
 
     if ":" not in app:
@@ -86,9 +87,15 @@ def worker(
     logs.configure(settings, "worker")
     order = Order(app, drain, Wear(max_jobs, max_memory), tells=settings.probe_port is not None)
     supervisor = Supervisor(order, settings, processes)
-    with probed(settings, vitals_of(supervisor, settings)):
+    with probed(settings, lambda: _vitals(supervisor, settings)):
         code = supervisor.run()
     context.exit(code)
+
+
+def _vitals(supervisor: Supervisor, settings: Settings) -> Vitals:
+    from ledger_workers.vitals import vitals_of  # noqa: PLC0415
+
+    return vitals_of(supervisor, settings)
 
 
 @click.command("list", epilog=example("ledger worker list -o json"))
