@@ -34,8 +34,9 @@ JSON = st.recursive(
     max_leaves=8,
 )
 TYPES = st.text(string.ascii_letters + string.digits, min_size=1, max_size=100)
+KEEPABLE = st.characters(exclude_characters="\0", exclude_categories=("Cs",))
 OPTIONS = {
-    "payload": st.dictionaries(st.text(max_size=5), st.integers(-(2**63), 2**63 - 1), max_size=3),
+    "payload": st.dictionaries(st.text(KEEPABLE, max_size=5), st.integers(-(2**63), 2**63 - 1), max_size=3),
     "queue": st.text(string.ascii_letters, min_size=1, max_size=50),
     "priority": st.sampled_from(["critical", "high", "medium", "low"]),
     "max_retries": st.integers(0, 1000),
