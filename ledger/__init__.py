@@ -1,8 +1,8 @@
 """Background jobs whose single source of truth is an append-only event log in Postgres.
 
 What an application needs is here: `Ledger` with its decorator and verbs, `Job` for handlers that want to know about
-their run, and what a handler may answer: `Retry`, `Permanent`, `Snooze`. Running jobs, reading views and serving HTTP
-are other packages of this distribution; this one imports none of them.
+their run, and what a handler may answer: `Retry`, `Permanent`, `Snooze`, `Cancel`. Running jobs, reading views and
+serving HTTP are other packages of this distribution; this one imports none of them.
 
 The names are loaded when they are first used, so that `ledger --help` need not wait for the drivers.
 """
@@ -26,9 +26,10 @@ if TYPE_CHECKING:
         VersionConflict,
     )
     from ledger.handlers import Job, Token
-    from ledger.outcomes import Permanent, Retry, Snooze
+    from ledger.outcomes import Cancel, Permanent, Retry, Snooze
 
 __all__ = [
+    "Cancel",
     "CommandRefused",
     "IdempotencyConflict",
     "InvalidRequest",
@@ -47,6 +48,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Cancel": "outcomes",
     "Job": "handlers",
     "Ledger": "client",
     "Permanent": "outcomes",

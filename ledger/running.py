@@ -11,7 +11,6 @@ import threading
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
@@ -20,6 +19,7 @@ from ledger.errors import DeadlineExceeded, JobTimeout
 from ledger.texts import short, text_of
 
 if TYPE_CHECKING:
+    from datetime import datetime, timedelta
     from uuid import UUID
 
 LONGEST_MESSAGE = 1000
@@ -89,11 +89,11 @@ class Job:
 
     def progress(self, fraction: float, message: str | None = None) -> None:
         """Tell how much is done, from 0 to 1; seen at once with `ledger job get`. Never fails, and never waits."""
-        self._say(_fraction(fraction), message)
+        self.say(_fraction(fraction), message)
 
     def log(self, message: str) -> None:
         """Leave a note with the run, at most 1,000 characters; of very many the middle ones go."""
-        self._say(None, message)
+        self.say(None, message)
 
     def cancel(self) -> None:
         """Ask the handler to stop; for the worker."""
@@ -116,7 +116,8 @@ class Job:
             return DeadlineExceeded(self.deadline)
         return JobTimeout(self.timeout.total_seconds())
 
-    def _say(self, fraction: float | None, message: str | None) -> None:
+    def say(self, fraction: float | None, message: str | None) -> None:
+        """Tell progress, a message, or both."""
         if self._voice is not None and not (fraction is None and message is None):
             self._voice(fraction, None if message is None else short(text_of(message), LONGEST_MESSAGE))
 

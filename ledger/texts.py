@@ -24,6 +24,24 @@ def plain(text: str) -> str:
     return f"{clean[:half]}\n… {len(clean) - 2 * half} characters left out …\n{clean[-half:]}"
 
 
+def text_of(value: object) -> str:
+    """Return what a value says of itself; one that fails even at that says so instead. Never raises."""
+    try:
+        return str(value)
+    except BaseException as trouble:  # noqa: BLE001 — the user's code
+        return f"(the error's own text cannot be had: {type(trouble).__name__})"
+
+
+def short(text: str, longest: int) -> str:
+    """Return the text as it can be kept, and at most so long.
+
+    >>> short("a long story", 6)
+    'a lon…'
+    """
+    clean = plain(text[:longest])
+    return clean if len(clean) <= longest and len(text) <= longest else clean[: longest - 1] + "…"
+
+
 def is_keepable(text: str) -> bool:
     r"""Say whether the text can be kept as it is.
 

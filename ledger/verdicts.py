@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ledger import outcomes
 from ledger.commands import Events
+from ledger.outcomes import NO_RULES, Ending, ErrorRules
 from ledger.running import Job, Token
 
 if TYPE_CHECKING:
@@ -59,20 +60,24 @@ def chain(middleware: Iterable[Middleware], innermost: Callable[[Job], Any]) -> 
 
 
 def returned(state: JobState, value: Any, duration_ms: float) -> Verdict:
-    """Return the verdict on a run that returned; a value that cannot be kept fails the job for good."""
+    """Return the verdict on a run that returned; a value that cannot be kept fails the job for good.
 
-    def verdict(now: datetime) -> Events:
-        try:
-            return outcomes.returned(state, value, duration_ms, now)
-        except outcomes.Permanent as error:
-            return outcomes.raised(state, error, "", duration_ms, now, _RANDOM)
-
-    return verdict
+    The value is written down here and now, in the thread that made it: it is the user's, and who records the verdict
+    does so for others as well.
+    """
+    return concluded(state, outcomes.ending_of_value(value), duration_ms)
 
 
-def failed(state: JobState, error: BaseException, stack: str, duration_ms: float) -> Verdict:
-    """Return the verdict on a run that raised."""
-    return lambda now: outcomes.raised(state, error, stack, duration_ms, now, _RANDOM)
+def failed(
+    state: JobState, error: BaseException, stack: str, duration_ms: float, rules: ErrorRules = NO_RULES
+) -> Verdict:
+    """Return the verdict on a run that raised; what the error says is asked here and now, as with a value."""
+    return concluded(state, outcomes.ending_of_error(error, stack, rules), duration_ms)
+
+
+def concluded(state: JobState, ending: Ending, duration_ms: float) -> Verdict:
+    """Return the verdict on a run that ended so."""
+    return lambda now: ending.events(state, duration_ms, now, _RANDOM)
 
 
 def _link(layer: Middleware, call_next: Callable[[Job], Any]) -> Callable[[Job], Any]:

@@ -112,7 +112,8 @@ class Runner:
         try:
             value = chain(self._ledger.middleware, self._call)(job)
         except _OF_THE_JOB as error:
-            return failed(state, error, "".join(traceback.format_exception(error)), _since(began)), error
+            rules = self._ledger.handlers[job.type].rules
+            return failed(state, error, "".join(traceback.format_exception(error)), _since(began), rules), error
         finally:
             del self._running[job.id]
             current_job.reset(mark)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -17,11 +17,11 @@ from ledger.errors import Unavailable
 from ledger_workers.pauses import LOOK_EVERY
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
     from datetime import timedelta
     from uuid import UUID
 
-    from ledger.handlers import Handler
+    from ledger.handlers import Handlers
     from ledger.message import Message
     from ledger.verdicts import Verdict
     from ledger_workers.board import Board
@@ -53,7 +53,7 @@ class Fetcher:
         pauses: Pauses,
         slots: Slots,
         board: Board,
-        handlers: Mapping[str, Handler[..., Any]],
+        handlers: Handlers,
         meters: Meters,
         poll: timedelta,
         silence: timedelta,
@@ -138,7 +138,7 @@ class Fetcher:
 
     def _from_the_log(self, free: int) -> None:
         """Lease what the read model says is ready, and Redis has not brought."""
-        if found := self._ready.take(free):
+        if found := [message for message in self._ready.take(free) if message.job_id not in self._strangers]:
             self._lease(found)
         elif self._drained and not self._slots.held:
             self._pauses.look()
@@ -158,7 +158,7 @@ class Fetcher:
             return
         self._redis_is_back()
         for delivery in found:
-            if delivery.message.type in self._handlers:
+            if delivery.message.type in self._handlers and delivery.message.job_id not in self._strangers:
                 self._kept.append(delivery)
             else:
                 self._strangers.hold(delivery)
@@ -189,11 +189,12 @@ class Fetcher:
         self._slots.take(len(runs))
         for run in runs:
             self._meters.waited(run.state)
-            if run.job.type in self._handlers:
+            if self._handlers.can_run(run.job):
                 self._begin(run)
             elif run.settle():
-                # The message named another type than the log does.
+                # The message named another type than the log does, or the payload is newer than the handler.
                 state = run.state
+                self._strangers.remember(state.id)
                 self._conclude(run, lambda _, state=state: commands.release(state, "unknown_type"))
                 if run.part():
                     self._slots.free(1)

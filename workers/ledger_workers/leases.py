@@ -19,6 +19,7 @@ from ledger.errors import CorruptHistory
 from ledger.events import DeadLettered, Kind, Leased, Priority
 from ledger.job import fold
 from ledger.log import Append, Blocked, Lease, following, readable
+from ledger.outcomes import NO_RULES
 from ledger.runtime import failpoints
 from ledger.verdicts import job_of
 
@@ -53,6 +54,7 @@ class Run:
         "job",
         "leased_at",
         "line",
+        "rules",
         "seconds",
         "state",
         "stop",
@@ -71,6 +73,8 @@ class Run:
         self.seconds = 0.0
         """How long the handler ran."""
         self.thread_id = 0
+        self.rules = NO_RULES
+        """Which of its handler's errors are worth a retry."""
         self.stop: Callable[[], None] | None = None
         """Ends the handler for real, where its executor can."""
         self._right = [True]

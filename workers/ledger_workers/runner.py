@@ -9,15 +9,17 @@ from __future__ import annotations
 import threading
 import time
 import traceback
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ledger
 from ledger import commands
 from ledger.handlers import current_job
+from ledger.outcomes import Cancel, Snooze, wish_of
 from ledger.runtime import failpoints
 from ledger.verdicts import Verdict, chain, failed, returned
-from ledger_workers.executors.processes import ProcessDied, Processes
+from ledger_workers.executors.processes import ProcessDied, Processes, Remote
 from ledger_workers.middleware.recovery import Escaped
 
 if TYPE_CHECKING:
@@ -60,11 +62,26 @@ class Runner:
 
     def run(self, run: Run) -> None:
         """Run the job and hand in the verdict; never raises. A run that was settled while it waited is left alone."""
-        if run.settled:
-            self._part(run)
-            return
+        try:
+            if not run.settled:
+                self._run(run)
+        except BaseException as error:  # noqa: BLE001 — something aimed at the thread, or an error that is itself a trap
+            if run.settle():
+                self._conclude(run, failed(run.state, Misbehaved(type(error).__name__), "", self._took(run), run.rules))
+        finally:
+            if run.part():
+                self._slots.free(1)
+
+    def _run(self, run: Run) -> None:
+        left = _left_until_deadline(run)
+        if left is not None:
+            if left <= timedelta():
+                self._expire(run)
+                return
+            run.job.end_at_deadline(left)
         self._board.start(run.line)
         run.thread_id = threading.get_ident()
+        run.rules = self._handlers[run.job.type].rules
         now = time.monotonic()
         # In this order: to the watch, who began and ends at 0 is over its time.
         run.ends_at = now + run.job.timeout.total_seconds()
@@ -74,7 +91,11 @@ class Runner:
         failpoints.hit("after_handler")
         if run.settle():
             self._conclude(run, verdict)
-        self._part(run)
+
+    def _expire(self, run: Run) -> None:
+        if run.settle():
+            state = run.state
+            self._conclude(run, lambda _: commands.cancel(state, "expired", "its deadline passed before it started"))
 
     def _verdict(self, run: Run) -> Verdict:
         self._here.run = run
@@ -85,7 +106,7 @@ class Runner:
             error = escaped.original if isinstance(escaped, Escaped) else escaped
             if isinstance(error, ProcessDied):
                 return lambda _: commands.crash(run.state, self._max_crashes)
-            return failed(run.state, error, stack_of(error), self._took(run))
+            return failed(run.state, error, stack_of(error), self._took(run), run.rules)
         finally:
             current_job.reset(mark)
             self._here.run = None
@@ -93,6 +114,16 @@ class Runner:
 
     def _call(self, job: Job) -> Any:
         run: Run = self._here.run
+        try:
+            return self._handle(run, job)
+        except Exception as error:
+            # To put a job off or to cancel it is no failure, however it is said: the layers outside see a value.
+            wish = wish_of(error, run.rules)
+            if isinstance(wish, Snooze | Cancel):
+                return wish
+            raise
+
+    def _handle(self, run: Run, job: Job) -> Any:
         handler = self._handlers[job.type]
         # A job that has lost a worker before runs in a process of its own: if it kills that too, it alone is to blame.
         if handler.executor == "process" or run.state.crash_count:
@@ -104,15 +135,18 @@ class Runner:
         run.seconds = time.monotonic() - run.began_at
         return round(run.seconds * 1000, 3)
 
-    def _part(self, run: Run) -> None:
-        if run.part():
-            self._slots.free(1)
+
+class Misbehaved(Exception):
+    """A run ended in a way that could not be told."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__(f"the run was ended from outside of its handler, or by an error that cannot be read ({how})")
 
 
 def stack_of(error: BaseException) -> str:
     """Return the traceback as the user knows the code: without our frames on the way to it."""
-    if (remote := getattr(error, "remote_stack", None)) is not None:
-        return remote
+    if isinstance(error, Remote):
+        return error.remote_stack
     return "".join(traceback.format_exception(type(error), error, _users_part(error.__traceback__)))
 
 
@@ -121,3 +155,11 @@ def _users_part(trace: TracebackType | None) -> TracebackType | None:
     while link is not None and link.tb_frame.f_code.co_filename.startswith(_OURS):
         link = link.tb_next
     return link or trace
+
+
+def _left_until_deadline(run: Run) -> timedelta | None:
+    """Return how long the job may still run, by Postgres' clock: what was left at its lease, less what has passed."""
+    deadline, leased = run.state.request.deadline, run.state.started_at
+    if deadline is None or leased is None:
+        return None
+    return deadline - leased - timedelta(seconds=time.monotonic() - run.leased_at)

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 import structlog
 
 if TYPE_CHECKING:
+    from uuid import UUID
+
     from ledger_workers.messages import Delivery
     from ledger_workers.metrics import Meters
 
@@ -22,6 +24,7 @@ log = structlog.get_logger()
 _FIRST_PAUSE = 0.05
 _LONGEST_PAUSE = 5.0
 _MOST = 500
+_MOST_KNOWN = 10_000
 
 
 class Strangers:
@@ -32,6 +35,7 @@ class Strangers:
         self._held: list[tuple[float, int, Delivery]] = []
         self._pauses: dict[str, float] = {}
         self._number = count()
+        self._known: dict[UUID, None] = {}
 
     def hold(self, delivery: Delivery) -> None:
         """Keep a message back for the pause of its type, which doubles each time."""
@@ -42,6 +46,15 @@ class Strangers:
         self._pauses[type_] = min((pause or _FIRST_PAUSE / 2) * 2, _LONGEST_PAUSE)
         self._meters.unknown.labels(delivery.queue).inc()
         heapq.heappush(self._held, (time.monotonic() + self._pauses[type_], next(self._number), delivery))
+
+    def remember(self, job_id: UUID) -> None:
+        """Know this job from now on: it cannot be run here, though its type can."""
+        if len(self._known) >= _MOST_KNOWN:
+            del self._known[next(iter(self._known))]
+        self._known[job_id] = None
+
+    def __contains__(self, job_id: UUID) -> bool:
+        return job_id in self._known
 
     def due(self) -> list[Delivery]:
         """Give up what has been held long enough, or is too much to hold."""

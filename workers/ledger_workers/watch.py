@@ -17,7 +17,7 @@ import orjson
 import structlog
 
 from ledger import commands
-from ledger.errors import JobTimeout, Unavailable
+from ledger.errors import Unavailable
 from ledger.runtime.statements import statement
 from ledger.verdicts import failed
 
@@ -35,8 +35,11 @@ log = structlog.get_logger()
 
 _SELECT_VOID = statement("ledger_workers", "select_void")
 _TICK = 0.1
-_LOOK_AFTER = 1.0
-"""Seconds after which a run is long enough to ask whether its lease still holds, and a wait for a thread too long."""
+_ASK_AFTER = 0.4
+"""Seconds after which a run is long enough to ask whether its lease still holds, and how often: a cancelled handler is
+told within a second."""
+_WAIT_AT_MOST = 1.0
+"""Seconds that a job may wait for a thread."""
 
 
 class Watch:
@@ -56,7 +59,7 @@ class Watch:
         self._database = database
         self._conclude = conclude
         self._stop = threading.Event()
-        self._looked_at = 0.0
+        self._asked_at = 0.0
 
     def start(self) -> None:
         threading.Thread(target=self._run, name="watch", daemon=True).start()
@@ -71,12 +74,12 @@ class Watch:
         for run in runs:
             if run.began_at and now > run.ends_at and not run.job.cancelled:
                 self._expire(run)
-        if now - self._looked_at >= _LOOK_AFTER:
-            self._looked_at = now
-            old = [run for run in runs if now - run.leased_at > _LOOK_AFTER]
-            if any(not run.began_at and not run.settled for run in old):
+        if now - self._asked_at >= _ASK_AFTER:
+            self._asked_at = now
+            open_runs = [run for run in runs if not run.settled and not run.job.cancelled]
+            if any(not run.began_at and now - run.leased_at > _WAIT_AT_MOST for run in open_runs):
                 self.give_back("lease_expired")
-            self._tell_void([run for run in old if run.began_at and not run.settled and not run.job.cancelled])
+            self._tell_void([run for run in open_runs if run.began_at and now - run.leased_at > _ASK_AFTER])
 
     def give_back(self, reason: EnqueueReason) -> None:
         """Release the jobs that no thread has begun."""
@@ -100,12 +103,12 @@ class Watch:
                 log.exception("watch failed")
 
     def _expire(self, run: Run) -> None:
-        limit = run.job.timeout.total_seconds()
         if run.settle():
             stack = _stack(run.thread_id)
             run.seconds = time.monotonic() - run.began_at
-            self._conclude(run, failed(run.state, JobTimeout(limit), stack, round(run.seconds * 1000, 3)))
-            log.info("timed out", job_id=str(run.job.id), type=run.job.type, timeout_seconds=limit)
+            error = run.job.over_time()
+            self._conclude(run, failed(run.state, error, stack, round(run.seconds * 1000, 3), run.rules))
+            log.info("timed out", job_id=str(run.job.id), type=run.job.type, error=str(error))
         run.ask_to_stop()
 
     def _tell_void(self, runs: list[Run]) -> None:

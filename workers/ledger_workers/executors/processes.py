@@ -12,7 +12,8 @@ import subprocess
 import sys
 import threading
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
 from weakref import WeakKeyDictionary
@@ -20,8 +21,8 @@ from weakref import WeakKeyDictionary
 import msgspec
 import orjson
 
-from ledger.handlers import Job, Token
-from ledger.outcomes import Permanent, Retry, Snooze
+from ledger.outcomes import Cancel, Ending, Permanent, Retry, Snooze
+from ledger.running import Job, Token
 from ledger_workers.wear import UNWEARING, Wear, resident_bytes
 
 if TYPE_CHECKING:
@@ -49,6 +50,8 @@ class Order(msgspec.Struct, frozen=True):
     correlation_id: str
     worker_id: str
     traceparent: str | None
+    deadline: datetime | None
+    payload_version: int
 
     @classmethod
     def of(cls, job: Job) -> Order:
@@ -62,32 +65,18 @@ class Order(msgspec.Struct, frozen=True):
         return Job(**plain, token=Token(self.id, self.lease_version))
 
 
-class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What came of it: a result, a snooze, or a failure with the handler's wish."""
+class Word(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a process says: how far its handler is, as often as that likes, and at last what came of it."""
 
-    result: bytes | None = None
-    snooze: timedelta | None = None
-    snooze_reason: str | None = None
-    error_type: str | None = None
-    error_message: str = ""
-    stack_trace: str = ""
-    permanent: bool = False
-    after: timedelta | None = None
+    ending: Ending | None = None
+    progress: float | None = None
+    message: str | None = None
 
-    def value(self) -> Any:
-        """Return what the handler returned, or raise an error that stands for the one it raised."""
-        if self.error_type is not None:
-            raise self._error(self.error_type)
-        if self.snooze is not None:
-            return Snooze(self.snooze, self.snooze_reason)
-        return None if self.result is None else orjson.loads(self.result)
 
-    def _error(self, error_type: str) -> Exception:
-        base = Permanent if self.permanent else Exception if self.after is None else Retry
-        error: Any = type(error_type, (base,), {"remote_stack": self.stack_trace})(self.error_message)
-        if isinstance(error, Retry):
-            error.after = self.after
-        return error
+class Remote(Exception):
+    """Stands for an error of a handler in a process, under its own name."""
+
+    remote_stack = ""
 
 
 class ProcessDied(Exception):
@@ -104,6 +93,7 @@ class Processes:
 
     def __init__(self, app: str, wear: Wear = UNWEARING) -> None:
         self._app = app
+        self._directory = Path.cwd()  # where it was found; a handler in a thread may go elsewhere
         self._wear = wear
         self._jobs: WeakKeyDictionary[subprocess.Popen[bytes], int] = WeakKeyDictionary()
         """How many each process has run."""
@@ -122,7 +112,7 @@ class Processes:
             with self._lock:
                 run.stop = None
         self._keep_or_end(process, suspect=run.state.crash_count > 0)
-        return answer.value()
+        return _value(answer)
 
     def close(self) -> None:
         """End the processes that have nothing to do; the others end with this one."""
@@ -154,7 +144,7 @@ class Processes:
                     return process
                 _end(process)
         command = [sys.executable, "-m", "ledger_workers.executors.serve", self._app]
-        return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # noqa: S603 — our own program
+        return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=self._directory)  # noqa: S603 — our own
 
 
 def send(stream: IO[bytes], value: msgspec.Struct) -> None:
@@ -172,15 +162,37 @@ def receive(stream: IO[bytes], kind: type[T]) -> T:
     return msgspec.msgpack.decode(stream.read(_LENGTH.unpack(head)[0]), type=kind)
 
 
-def _ask(process: subprocess.Popen[bytes], job: Job) -> Answer:
+def _ask(process: subprocess.Popen[bytes], job: Job) -> Ending:
     assert process.stdin is not None
     assert process.stdout is not None
     try:
         send(process.stdin, Order.of(job))
-        return receive(process.stdout, Answer)
-    except (OSError, EOFError, msgspec.MsgspecError):
+        while (word := receive(process.stdout, Word)).ending is None:
+            job.say(word.progress, word.message)
+    except (OSError, EOFError, ValueError, msgspec.MsgspecError):
         _end(process)
         raise ProcessDied(process.returncode) from None
+    return word.ending
+
+
+def _value(ending: Ending) -> Any:
+    """Return what the handler returned, or raise an error that stands for the one it raised."""
+    if ending.error_type is not None:
+        raise _error(ending.error_type, ending)
+    if ending.cancel:
+        return Cancel(ending.reason)
+    if ending.snooze is not None:
+        return Snooze(ending.snooze, ending.reason)
+    return None if ending.result is None else orjson.loads(ending.result)
+
+
+def _error(error_type: str, ending: Ending) -> Remote:
+    # A Retry without a wish of its own is what any error is; and no list of exceptions is asked about it once more.
+    kind = type(error_type, (Remote, Permanent if ending.permanent else Retry), {"remote_stack": ending.stack_trace})
+    error = kind(ending.error_message)
+    if isinstance(error, Retry):
+        error.after = ending.after
+    return error
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -11,16 +11,21 @@ import os
 import signal
 import sys
 import threading
+from contextlib import suppress
 from queue import SimpleQueue
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from ledger import outcomes
 from ledger.handlers import Handler, current_job
 from ledger.runtime import logs
-from ledger.texts import plain
 from ledger_workers.application import load
-from ledger_workers.executors.processes import Answer, Order, receive, send
+from ledger_workers.executors.home import Home
+from ledger_workers.executors.processes import Order, Word, receive, send
 from ledger_workers.runner import stack_of
+
+if TYPE_CHECKING:
+    from ledger.outcomes import Ending
+    from ledger.running import Voice
 
 
 def main() -> None:
@@ -32,31 +37,39 @@ def main() -> None:
     logs.configure(ledger.settings, "worker")
     waiting: SimpleQueue[Order] = SimpleQueue()
     threading.Thread(target=_listen, args=(orders, waiting), daemon=True).start()
+    lock = threading.Lock()
+
+    def tell(word: Word) -> None:
+        with lock:  # a handler may speak from threads of its own
+            send(answers, word)
+
+    def say(progress: float | None, message: str | None) -> None:
+        with suppress(OSError, ValueError):  # the worker has gone: the end of the orders says so
+            tell(Word(progress=progress, message=message))
+
+    home = Home()
     while True:
-        send(answers, answer(ledger.handlers, waiting.get()))
+        ending = answer(ledger.handlers, waiting.get(), say)
+        home.restore()
+        tell(Word(ending=ending))
 
 
-def answer(handlers: Any, order: Order) -> Answer:
+def answer(handlers: Any, order: Order, say: Voice) -> Ending:
     """Run the job's handler and say what came of it."""
     job = order.job()
-    current_job.set(job)
+    job.listen(say)
+    mark = current_job.set(job)
+    rules = outcomes.NO_RULES
     try:
         handler: Handler[..., Any] = handlers[job.type]
+        rules = handler.rules
         value = handler.run(job)
         value = asyncio.run(value) if handler.is_async else value  # pyright: ignore[reportArgumentType]
-        if isinstance(value, outcomes.Snooze):
-            reason = None if value.reason is None else plain(value.reason)
-            return Answer(snooze=value.delay, snooze_reason=reason)
-        return Answer(result=outcomes.encode_result(value))
+        return outcomes.ending_of_value(value)
     except BaseException as error:  # noqa: BLE001 — the boundary of a job
-        wish = outcomes.wish_of(error)
-        return Answer(
-            error_type=type(error).__name__,
-            error_message=plain(outcomes.message_of(error)),
-            stack_trace=plain(stack_of(error)),
-            permanent=wish is not None and not isinstance(wish, outcomes.Retry),
-            after=wish.after if isinstance(wish, outcomes.Retry) else None,
-        )
+        return outcomes.ending_of_error(error, stack_of(error), rules)
+    finally:
+        current_job.reset(mark)
 
 
 def _pipes() -> tuple[IO[bytes], IO[bytes]]:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ledger.outcomes import message_of
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -19,7 +21,7 @@ class Escaped(Exception):
 
     def __init__(self, original: BaseException) -> None:
         self.original = original
-        super().__init__(f"{type(original).__name__}: {original}")
+        super().__init__(f"{type(original).__name__}: {message_of(original)}")
 
 
 def recovery(job: Job, call_next: Callable[[Job], Any]) -> Any:
