@@ -19,6 +19,7 @@ from ledger_api import (
     operations,
     problems,
     queues,
+    schedules,
 )
 from ledger_api.auth import Keyring
 from ledger_api.metrics import Metrics
@@ -104,6 +105,12 @@ def _routes(ledger: Ledger, queries: Queries, lag: Lag) -> dict[str, Any]:
         "/dlq/{id_}/retry": dead_letters.Retry(ledger),
         "/executions": executions.Executions(queries, lag),
         "/executions/{job_id}": executions.JobExecutions(ledger, queries, lag),
+        "/schedules": schedules.Schedules(ledger),
+        "/schedules/{id_}": schedules.Schedule(ledger),
+        "/schedules/{id_}/pause": schedules.Pause(ledger),
+        "/schedules/{id_}/resume": schedules.Resume(ledger),
+        "/schedules/{id_}/run-now": schedules.RunNow(ledger),
+        "/schedules/{id_}/next": schedules.Next(ledger),
         "/stats": operations.Stats(queries, lag),
         "/workers": operations.Workers(queries),
         "/projections": operations.Projections(queries),

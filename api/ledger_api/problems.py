@@ -30,6 +30,7 @@ KINDS: dict[str, tuple[int, str]] = {
     "method_not_allowed": (405, "The method is not allowed here"),
     "state_conflict": (409, "Not possible in the present state"),
     "job_exists": (409, "The job id is taken"),
+    "schedule_exists": (409, "The name of the schedule is taken"),
     "idempotency_key_in_use": (409, "The idempotency key is in use at this moment"),
     "precondition_failed": (412, "The version has changed"),
     "too_large": (413, "The request is too large"),
@@ -95,8 +96,8 @@ def invalid_parameters(errors: Sequence[tuple[str, str]]) -> Problem:
     return Problem("invalid_parameter", detail, errors=[{"parameter": name, "detail": wrong} for name, wrong in errors])
 
 
-def precondition_failed(version: int) -> Problem:
-    detail = f"the job is at version {version} by now; look at it again and decide anew"
+def precondition_failed(version: int, noun: str = "job") -> Problem:
+    detail = f"the {noun} is at version {version} by now; look at it again and decide anew"
     return Problem("precondition_failed", detail, members={"version": version})
 
 
@@ -112,6 +113,14 @@ def of_error(error: errors.LedgerError) -> Problem:
             return invalid_parameters([("cursor", detail)])
         case errors.JobNotFound():
             return not_found("job not found")
+        case errors.ScheduleNotFound():
+            return not_found("schedule not found")
+        case errors.ScheduleExists():
+            return Problem("schedule_exists", detail)
+        case errors.ScheduleChanged():
+            return Problem("precondition_failed", detail, members={"version": error.version})
+        case errors.ScheduleInCode():
+            return Problem("state_conflict", detail, members={"version": error.version})
         case errors.CommandRefused():
             return Problem("state_conflict", detail, members={"state": str(error.state), "version": error.version})
         case errors.JobExists():

@@ -263,6 +263,7 @@ class Schedule(Struct):
     catch_up: Literal["skip", "once", "all"]
     catch_up_window_seconds: Annotated[float, Meta(ge=0)]
     overlap: Literal["allow", "skip", "cancel_previous"]
+    origin: Annotated[Literal["api", "code"], Meta(description="Who defines it: `code` is an application.")]
     last_run_at: Time | None
     last_run_status: Literal["enqueued", "skipped_overlap", "skipped_missed"] | None
     last_job_id: UUID | None

@@ -54,22 +54,31 @@ class _Token(msgspec.Struct, frozen=True, array_like=True):
 
 def encode_cursor(place: Place, bound_to: msgspec.Struct) -> str:
     """Return the cursor that continues after this place, good only with this filter."""
-    token = msgspec.json.encode(_Token(_digest(bound_to), place))
-    return base64.urlsafe_b64encode(token).rstrip(b"=").decode()
+    return sealed(_Token(_digest(bound_to), place))
 
 
 def decode_cursor(cursor: str | None, bound_to: msgspec.Struct) -> Place | None:
     """Return the place a cursor stands for; raise InvalidCursor unless it was made with this filter."""
     if cursor is None:
         return None
-    try:
-        text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
-        token = msgspec.json.decode(text, type=_Token)
-    except (ValueError, binascii.Error, msgspec.MsgspecError) as error:
-        raise InvalidCursor from error
+    token = unsealed(cursor, _Token)
     if token.bound_to != _digest(bound_to) or token.place.at.tzinfo is None:
         raise InvalidCursor
     return token.place
+
+
+def sealed(token: msgspec.Struct) -> str:
+    """Return the token as a cursor, for URLs."""
+    return base64.urlsafe_b64encode(msgspec.json.encode(token)).rstrip(b"=").decode()
+
+
+def unsealed(cursor: str, shape: type[T]) -> T:
+    """Return the token that a cursor is; raise InvalidCursor where it is none of this shape."""
+    try:
+        text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
+        return msgspec.json.decode(text, type=shape)
+    except (ValueError, binascii.Error, msgspec.MsgspecError) as error:
+        raise InvalidCursor from error
 
 
 def cut(
