@@ -20,7 +20,7 @@ from ledger.aio import Threads, twin
 from ledger.doors import Doors
 from ledger.errors import Breach, InvalidRequest, JobNotFound, LedgerError, Unavailable, VersionConflict
 from ledger.events import Enqueued, Entry
-from ledger.handlers import OPTIONS, Handler, Handlers, Middleware
+from ledger.handlers import OPTIONS, Handler, Handlers, Middleware, error_rules
 from ledger.job import JobState, fold
 from ledger.log import Blocked, Recorded, following
 from ledger.opening import Made, Repeated, actor_now, opened, opening, payload_bytes, spelled, taken
@@ -29,7 +29,7 @@ from ledger.schedules_in_code import CodeSchedules, SchedulesInCode
 from ledger.store import PostgresStore, Store
 
 if TYPE_CHECKING:
-    from ledger.handlers import Duration, Executor, Level
+    from ledger.handlers import Duration, Errors, Executor, Level
     from ledger.settings import Settings
 
 P = ParamSpec("P")
@@ -74,18 +74,25 @@ class Ledger(SchedulesInCode, Doors):
         timeout: Duration | None = None,
         retry: Mapping[str, Any] | None = None,
         executor: Executor = "thread",
+        version: int = 1,
+        retry_on: Errors | None = None,
+        give_up_on: Errors | None = None,
     ) -> Callable[[Callable[P, R]], BoundHandler[P, R]]:
         """Register a function as the handler of a type; the options are the defaults of its own `.enqueue`.
 
-        The function stays callable. Raises ValueError for a type registered twice, or a parameter named like an option.
+        The function stays callable. Its payload is of `version`; older ones are lifted by the handler's `upcast`s. Of
+        its exceptions those in `retry_on` are retried and all others not; or all but those in `give_up_on` are. Raises
+        ValueError for a type registered twice, or a parameter named like an option.
         """
+        rules = error_rules(retry_on, give_up_on)
         options = {
             "queue": queue, "priority": priority, "max_retries": max_retries, "timeout": timeout, "retry": retry,
+            "payload_version": version if version != 1 else None,
         }  # fmt: skip
         given = {name: value for name, value in options.items() if value is not None}
 
         def register(function: Callable[P, R]) -> BoundHandler[P, R]:
-            handler = BoundHandler(self, function, type, given, executor)
+            handler = BoundHandler(self, function, type, given, executor, version=version, rules=rules)
             self.handlers.add(handler)
             return handler
 
@@ -270,9 +277,15 @@ class BoundHandler(Handler[P, R]):
     """A registered handler of one application: callable, and able to enqueue itself."""
 
     def __init__(
-        self, ledger: Ledger, function: Callable[P, R], type_: str, options: Mapping[str, Any], executor: str
+        self,
+        ledger: Ledger,
+        function: Callable[P, R],
+        type_: str,
+        options: Mapping[str, Any],
+        executor: str,
+        **how: Any,
     ) -> None:
-        super().__init__(function, type_, options, executor)
+        super().__init__(function, type_, options, executor, **how)
         self._ledger = ledger
 
     def enqueue(self, **arguments: Any) -> UUID:

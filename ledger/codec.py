@@ -63,8 +63,9 @@ def encode(event: Event) -> tuple[dict[str, Any], bytes | None]:
         case Enqueued(request, reason, note, crash_count):
             data = _request_data(request) | {"reason": reason, "note": _words(note), "crash_count": crash_count}
             return _present(data), request.payload if request else None
-        case Leased(worker_id, attempt, nonce):
-            return {"worker_id": worker_id, "attempt": attempt, "nonce": nonce}, None
+        case Leased(worker_id, attempt, nonce, ready_at):
+            data = {"worker_id": worker_id, "attempt": attempt, "nonce": nonce, "ready_at": _time(ready_at)}
+            return _present(data), None
         case Succeeded(duration_ms, result):
             return {"duration_ms": duration_ms}, result
         case Failed() | DeadLettered():

@@ -121,6 +121,8 @@ class Leased(msgspec.Struct, frozen=True):
     worker_id: str
     attempt: int
     nonce: str
+    ready_at: datetime | None = None
+    """When the job had become ready: said again here, so that no reader has to look it up."""
 
 
 class Succeeded(msgspec.Struct, frozen=True):
