@@ -1,0 +1,3 @@
+-- Says whether a table is there, as seen from the search path.
+--   name
+select to_regclass(%(name)s) is not null
