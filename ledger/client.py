@@ -18,6 +18,7 @@ import msgspec
 from ledger import commands, ids, requests
 from ledger.aio import Threads, twin
 from ledger.doors import Doors
+from ledger.enqueue_chain import EnqueueChain, Enqueueing, Gathered
 from ledger.errors import Breach, InvalidRequest, JobNotFound, LedgerError, Unavailable, VersionConflict
 from ledger.events import Enqueued, Entry
 from ledger.handlers import OPTIONS, Handler, Handlers, Middleware, error_rules
@@ -40,7 +41,7 @@ BLOCKED_WAIT = timedelta(seconds=5)
 """How long a verb waits for somebody's open transaction that is changing the same job."""
 
 
-class Ledger(SchedulesInCode, Doors):
+class Ledger(SchedulesInCode, Enqueueing, Doors):
     """An application's jobs: their handlers, and the door to the log. Connects when it is first used.
 
     Without arguments the environment says where Postgres and Redis are; where it does not, the servers that `ledger
@@ -63,6 +64,7 @@ class Ledger(SchedulesInCode, Doors):
         self.handlers = Handlers()
         self.schedules = CodeSchedules()
         self.middleware: list[Middleware] = []
+        self.enqueue_chain = EnqueueChain()
 
     def job(
         self,
@@ -122,8 +124,10 @@ class Ledger(SchedulesInCode, Doors):
         decide whether the job exists. Raises InvalidRequest, JobExists, IdempotencyConflict, IdempotencyKeyInUse,
         Unavailable.
         """
-        wanted = self._check({"type": type, "payload": payload, **spelled(options)})
-        return self.submit(wanted, connection=connection).job_id
+        return self.enqueue_chain.enqueue(
+            {"type": type, "payload": payload, **spelled(options)},
+            lambda request: self.submit(self._check(request), connection=connection).job_id,
+        )
 
     def enqueue_many(self, jobs: Iterable[Mapping[str, Any]], *, connection: Any = None) -> list[UUID]:
         """Make many jobs, all or none, and return their ids in order.
@@ -131,6 +135,8 @@ class Ledger(SchedulesInCode, Doors):
         Each is a mapping with the field names of a request to enqueue (`type`, `payload`, `queue`, …). Raises as
         `enqueue` does, with the number of the job in front of each breach.
         """
+        if self.enqueue_chain.layers:
+            return self._enqueue_through_layers(jobs, connection)
         wanted = self._check_all(list(jobs))
         return [made.job_id for made in self.submit_all(wanted, connection=connection)]
 
@@ -250,11 +256,18 @@ class Ledger(SchedulesInCode, Doors):
     arun_now = twin(run_now)
     adiscard = twin(discard)
 
-    def _check(self, members: dict[str, Any]) -> Submission:
-        payload = payload_bytes(members.get("payload"))
-        return submission(members, payload, self.settings, self.now())
+    def _enqueue_through_layers(self, jobs: Iterable[Mapping[str, Any]], connection: Any) -> list[UUID]:
+        gathered = Gathered()
+        promised = [self.enqueue_chain.enqueue(spelled(job), gathered.take) for job in jobs]
+        wanted = gathered.named(self._check_all(gathered.requests))
+        made = self.submit_all(wanted, connection=connection)
+        return gathered.answers(promised, [each.job_id for each in made])
 
-    def _check_all(self, jobs: list[Mapping[str, Any]]) -> list[Submission]:
+    def _check(self, members: Mapping[str, Any]) -> Submission:
+        payload = payload_bytes(members.get("payload"))
+        return submission(self.enqueue_chain.complete(members), payload, self.settings, self.now())
+
+    def _check_all(self, jobs: Sequence[Mapping[str, Any]]) -> list[Submission]:
         wanted: list[Submission] = []
         breaches: list[Breach] = []
         check = Repeated(self._check, self.settings.job_max_payload)
