@@ -201,6 +201,23 @@ def test_a_queue_is_paused_and_resumed(ai: Assistant, name: str):
     assert ai.done("resume_queue", name=name)["paused"] is False
 
 
+def test_a_schedule_from_creation_to_deletion(ai: Assistant, name: str):
+    wanted = {"name": name, "job_type": name, "cron_expression": "0 3 * * *", "payload": {"n": 1}}
+    made = ai.done("create_schedule", **wanted, timezone="Europe/Berlin", overlap="skip")
+    assert (made["timezone"], made["overlap"], made["is_active"]) == ("Europe/Berlin", "skip", True)
+    assert ai.refused("create_schedule", **wanted)["code"] == "schedule_exists"
+    assert name in {schedule["name"] for schedule in ai.done("list_schedules")}
+    assert ai.done("pause_schedule", id=made["id"])["is_active"] is False
+    job = ai.done("run_schedule", id=name)
+    assert (job["type"], job["payload"], job["schedule_id"]) == (name, {"n": 1}, made["id"])
+    assert ai.done("get_job_events", id=job["id"])[0]["actor"] == f"mcp:{getpass.getuser()}"
+    assert ai.done("resume_schedule", id=name)["next_run_at"] is not None
+    assert ai.done("delete_schedule", id=name)["status"] == "deleted"
+    assert ai.refused("run_schedule", id=name)["status"] == 404
+    broken = ai.refused("create_schedule", **wanted | {"cron_expression": "61 * * * *"})
+    assert [each["pointer"] for each in broken["errors"]] == ["/cron_expression"]
+
+
 @pytest.mark.parametrize(
     ("tool", "arguments", "code", "place"),
     [
