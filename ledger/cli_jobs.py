@@ -5,13 +5,13 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
 import click
 import orjson
 
+from ledger.cli_arguments import json_object, pairs, read_payload
 from ledger.cli_group import RoomGroup
 from ledger.cli_output import (
     ExitCode,
@@ -29,8 +29,7 @@ from ledger.cli_output import (
     when,
 )
 from ledger.durations import parse
-from ledger.errors import Breach, InvalidRequest, MalformedJson
-from ledger.strict_json import decode
+from ledger.errors import Breach, InvalidRequest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -76,9 +75,9 @@ def enqueue(type_: str, payload: str, wait: bool, output: str, **given: Any) -> 
     members: dict[str, Any] = {"type": type_, **{name: value for name, value in given.items() if value}}
     members |= {name: given[name] for name in ("max_retries", "payload_version") if given[name] is not None}
     members |= {"id": members.pop("id_")} if "id_" in members else {}
-    members |= {"metadata": _pairs(given["metadata"])} if given["metadata"] else {}
-    members |= {"retry": _object(given["retry"], "/retry")} if given["retry"] else {}
-    body = _payload(payload)
+    members |= {"metadata": pairs(given["metadata"])} if given["metadata"] else {}
+    members |= {"retry": json_object(given["retry"], "/retry")} if given["retry"] else {}
+    body = read_payload(payload)
     made = ledger.submit(ledger.checked(members, body), actor=actor())
     resource = _resource(ledger, str(made.job_id))
     past = "enqueued already" if made.replayed else "scheduled" if resource["state"] == "scheduled" else "enqueued"
@@ -247,34 +246,6 @@ def _end_with(ledger: Ledger, job_id: str) -> None:
     state = ledger.get(job_id).state.value
     if state != "succeeded":
         raise Failure(f"the job is {state}")
-
-
-def _payload(text: str) -> bytes:
-    if text == "-":
-        body = sys.stdin.buffer.read()
-    elif text.startswith("@"):
-        with click.open_file(text[1:], "rb") as file:
-            body = file.read()
-    else:
-        body = text.encode()
-    _object(body, "/payload")
-    return body.strip()
-
-
-def _object(text: str | bytes, pointer: str) -> dict[str, Any]:
-    try:
-        return decode(text.encode() if isinstance(text, str) else text)
-    except MalformedJson as error:
-        raise InvalidRequest([Breach(pointer, str(error))]) from error
-    except InvalidRequest as error:
-        raise InvalidRequest([Breach(pointer + b.pointer, b.detail) for b in error.breaches]) from error
-
-
-def _pairs(texts: Sequence[str]) -> dict[str, str]:
-    pairs = [text.partition("=") for text in texts]
-    if any(not separator for _, separator, _ in pairs):
-        raise click.UsageError("--metadata takes KEY=VALUE")
-    return {key: value for key, _, value in pairs}
 
 
 def _instant(text: str | None, pointer: str) -> datetime | None:
