@@ -25,8 +25,8 @@ class ServiceProcess:
             [sys.executable, "-m", "ledger", *arguments],
             cwd=ROOT,
             env=bare({"PROBE_PORT": "0"} | environment),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             text=True,
         )
         self.lines: list[str] = []
@@ -59,8 +59,8 @@ class ServiceProcess:
         return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines if line[0] != "#")}
 
     def _read(self) -> None:
-        assert self.process.stderr is not None
-        with self.process.stderr as lines:
+        assert self.process.stdout is not None
+        with self.process.stdout as lines:
             self.lines.extend(lines)
 
 
