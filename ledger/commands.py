@@ -46,7 +46,7 @@ def submit(request: Request, now: datetime) -> Events:
 
 def lease(job: JobState, worker_id: str, nonce: str) -> Events:
     _require(job, "lease", State.READY, allowed="only a ready job can be leased")
-    return (Leased(worker_id=worker_id, attempt=job.attempt + 1, nonce=nonce),)
+    return (Leased(worker_id=worker_id, attempt=job.attempt + 1, nonce=nonce, ready_at=job.ready_at),)
 
 
 def succeed(job: JobState, duration_ms: float, result: bytes | None) -> Events:

@@ -142,7 +142,7 @@ class TestRuns:
     def test_every_lease_counts_as_an_attempt(self):
         released = job(ENQUEUED, LEASED, Enqueued(reason="shutdown"))
 
-        assert commands.lease(released, "w2", "n2") == (Leased("w2", 2, "n2"),)
+        assert commands.lease(released, "w2", "n2") == (Leased("w2", 2, "n2", released.ready_at),)
 
     def test_success_keeps_what_the_handler_returned(self):
         assert commands.succeed(job(*GIVEN[State.RUNNING]), 12.5, b"[1]") == (Succeeded(12.5, b"[1]"),)

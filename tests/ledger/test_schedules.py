@@ -113,7 +113,7 @@ def test_a_name_is_taken_once(schedules: Schedules) -> None:
         schedules.update(other.id, {"name": "nightly"})
 
 
-@pytest.mark.parametrize("key", ["nobody", "\0", str(ids.mint()), ids.mint()])
+@pytest.mark.parametrize("key", ["nobody", "\0", str(ids.mint()), ids.mint()], ids=["name", "null", "id", "other"])
 def test_an_unknown_one_is_not_found(schedules: Schedules, key) -> None:
     with pytest.raises(ScheduleNotFound):
         schedules.get(key)
