@@ -26,6 +26,18 @@ JOBS = Table(
     schema=READ,
 )
 
+BIRTHS = Table(
+    "job_births",
+    METADATA,
+    Column("job_id", Uuid),
+    Column("created_at", _TIME),
+    Column("type", Text),
+    Column("queue", Text),
+    Column("correlation_id", Text),
+    Column("schedule_id", Uuid),
+    schema=READ,
+)
+
 DEAD_LETTERS = Table(
     "dead_letters",
     METADATA,

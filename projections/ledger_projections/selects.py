@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import ARRAY, any_, func, literal, literal_column, or_, select, tuple_
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 
-from ledger_projections.read_tables import ATTEMPTS, DEAD_LETTERS, JOBS
+from ledger_projections.read_tables import ATTEMPTS, BIRTHS, DEAD_LETTERS, JOBS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -36,24 +36,30 @@ def counted(query: Select[Any]) -> Select[Any]:
 
 
 def ordered_jobs(filters: JobFilter, after: Place | None) -> Select[Any]:
-    order = tuple_(JOBS.c.created_at, JOBS.c.job_id)
-    query: Select[Any] = select(JOBS).where(
+    # Of the few that are named, run by a worker, or have not succeeded, the index is on the jobs; of all others, it is
+    # on what never changes of them.
+    few = bool(filters.ids or filters.worker_id or (filters.states and "succeeded" not in filters.states))
+    table = JOBS.c if few else BIRTHS.c
+    query: Select[Any] = select(JOBS) if few else select(JOBS).join(BIRTHS, BIRTHS.c.job_id == JOBS.c.job_id)
+    query = query.where(
         *_among(JOBS.c.job_id, filters.ids),
         *_among(JOBS.c.state, filters.states),
-        *_among(JOBS.c.type, filters.types),
-        *_among(JOBS.c.queue, filters.queues),
+        *((JOBS.c.state != literal_column("'succeeded'"),) if few and filters.states else ()),
+        *_among(table.type, filters.types),
+        *_among(table.queue, filters.queues),
         *_among(JOBS.c.priority, filters.priorities),
         *_run_by(filters.worker_id),
-        *_equal(JOBS.c.correlation_id, filters.correlation_id),
-        *_equal(JOBS.c.schedule_id, filters.schedule_id),
-        *_within(JOBS.c.created_at, filters.created_after, filters.created_before),
+        *_equal(table.correlation_id, filters.correlation_id),
+        *_equal(table.schedule_id, filters.schedule_id),
+        *_within(table.created_at, filters.created_after, filters.created_before),
     )
+    order = tuple_(table.created_at, table.job_id)
     if after is not None:
-        place = tuple_(literal(after.at, JOBS.c.created_at.type), literal(after.id, JOBS.c.job_id.type))
+        place = tuple_(literal(after.at, table.created_at.type), literal(after.id, table.job_id.type))
         query = query.where(order > place if filters.oldest_first else order < place)
     if filters.oldest_first:
-        return query.order_by(JOBS.c.created_at, JOBS.c.job_id)
-    return query.order_by(JOBS.c.created_at.desc(), JOBS.c.job_id.desc())
+        return query.order_by(table.created_at, table.job_id)
+    return query.order_by(table.created_at.desc(), table.job_id.desc())
 
 
 def ordered_dead_letters(filters: DeadLetterFilter, after: Place | None) -> Select[Any]:

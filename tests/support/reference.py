@@ -135,7 +135,7 @@ def _birth(job: JobState) -> Row:
         "created_at": job.created_at,
         "type": job.request.type,
         "queue": job.queue,
-        "correlation_id": None if job.correlation_id == str(job.id) else job.correlation_id,
+        "correlation_id": job.correlation_id,
         "schedule_id": job.request.schedule_id,
     }
 

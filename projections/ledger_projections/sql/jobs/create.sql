@@ -49,14 +49,13 @@ create table if not exists job_births (
   created_at timestamptz not null,
   type text not null,
   queue text not null,
-  correlation_id text,               -- null where it is the job's own id
+  correlation_id text not null,
   schedule_id uuid
 ) with (autovacuum_vacuum_insert_scale_factor = 0.1, autovacuum_analyze_scale_factor = 0.05);
 
 create index if not exists job_births_by_creation on job_births (created_at, job_id);
 create index if not exists job_births_by_queue on job_births (queue, created_at, job_id);
 create index if not exists job_births_by_type on job_births (type, created_at, job_id);
-create index if not exists job_births_by_correlation on job_births (correlation_id, created_at, job_id)
-  where correlation_id is not null;
+create index if not exists job_births_by_correlation on job_births (correlation_id, created_at, job_id);
 create index if not exists job_births_by_schedule on job_births (schedule_id, created_at, job_id)
   where schedule_id is not null;

@@ -67,7 +67,7 @@ news as materialized (
 ),
 born as (
   insert into job_births (job_id, created_at, type, queue, correlation_id, schedule_id)
-  select n.job_id, n.created_at, n.type, n.queue, nullif(n.correlation_id, n.job_id::text), n.schedule_id::uuid
+  select n.job_id, n.created_at, n.type, n.queue, n.correlation_id, n.schedule_id::uuid
   from news n
   where n.opened
   order by n.job_id
