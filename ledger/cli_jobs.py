@@ -97,6 +97,8 @@ def get(job_id: str, version: int | None, as_of: str | None, output: str) -> Non
     if version is not None and as_of is not None:
         raise click.UsageError("give either --version or --as-of")
     emit(_as_it_was(job_id, version, _instant(as_of, "/as_of")), output, describe)
+    if output == "text" and version is None and as_of is None:
+        _notes().show_latest(_ledger(), job_id)
 
 
 @job.command(epilog=example(f"ledger job events {JOB_ID} --follow"))
@@ -110,6 +112,8 @@ def events(job_id: str, follow: bool, output: str) -> None:
         _follow(ledger, job_id, output)
     else:
         emit(_event_resources(ledger.history(job_id)), output, _timeline)
+        if output == "text":
+            _notes().show_all(ledger, job_id)
 
 
 @job.command(epilog=example(f"ledger job at {JOB_ID} --version 3"))
@@ -208,6 +212,12 @@ def _event_resources(history: Sequence[Entry]) -> list[Resource]:
     from ledger.resources import event_resource  # noqa: PLC0415
 
     return [event_resource(entry) for entry in history]
+
+
+def _notes() -> Any:
+    from ledger import cli_notes  # noqa: PLC0415 — imports the log
+
+    return cli_notes
 
 
 def _timeline(events: Sequence[Resource]) -> Table:

@@ -15,7 +15,7 @@ from uuid import UUID
 
 import msgspec
 
-from ledger import commands, ids, requests
+from ledger import commands, ids, notes, requests
 from ledger.aio import Threads, twin
 from ledger.doors import Doors
 from ledger.enqueue_chain import EnqueueChain, Enqueueing, Gathered
@@ -31,6 +31,7 @@ from ledger.store import PostgresStore, Store
 
 if TYPE_CHECKING:
     from ledger.handlers import Duration, Errors, Executor, Level
+    from ledger.notes import Note
     from ledger.settings import Settings
 
 P = ParamSpec("P")
@@ -194,6 +195,13 @@ class Ledger(SchedulesInCode, Enqueueing, Doors):
         found = self.store.history(wanted, connection)
         if not found:
             raise JobNotFound(job_id)
+        return found
+
+    def notes(self, job_id: UUID | str) -> list[Note]:
+        """Return what the job's handlers have said by `job.progress` and `job.log`, oldest first; raise JobNotFound."""
+        found = notes.read(self.database, _id(job_id))
+        if not found:
+            self.history(job_id)  # an unknown job is told from a silent one
         return found
 
     def cancel(self, job_id: UUID | str, reason: str | None = None, **how: Any) -> JobState:

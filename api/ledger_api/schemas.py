@@ -98,6 +98,17 @@ class Event(Struct):
     traceparent: str | None
 
 
+class Note(Struct):
+    """One thing that a job's handler said while it ran."""
+
+    lease_version: Version
+    attempt: Annotated[int, Meta(ge=1)] | None
+    number: Annotated[int, Meta(ge=1, description="1, 2, 3 … within the run; of very many the middle ones go.")]
+    at: Time
+    progress: Annotated[float, Meta(ge=0, le=1)] | None
+    message: Annotated[str, Meta(max_length=1000)] | None
+
+
 class JobExecution(Struct):
     """One run of a job: an attempt."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 
-from ledger import Job, Ledger
+from ledger import Cancel, Job, Ledger
 
 ledger = Ledger()
 
@@ -90,3 +90,21 @@ def process_raises_rubbish(mute: bool) -> None:
 @ledger.job("process_dies", executor="process")
 def process_dies() -> None:
     os._exit(9)
+
+
+@ledger.job("process_speaks", executor="process")
+def process_speaks(job: Job) -> int:
+    job.progress(0.25, "a quarter")
+    job.log("a note")
+    job.progress(1)
+    return 3
+
+
+@ledger.job("process_is_picky", executor="process", retry_on=ConnectionError)
+def process_is_picky(fatal: bool) -> None:
+    raise ValueError("fatal") if fatal else ConnectionResetError("passing")
+
+
+@ledger.job("process_cancels", executor="process")
+def process_cancels() -> None:
+    raise Cancel("not wanted")

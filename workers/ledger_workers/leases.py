@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from ledger.job import JobState
     from ledger.log import Log
     from ledger.message import Message
+    from ledger.notes import RunNotes
     from ledger_workers.board import Board
 
     Histories = dict[UUID, tuple[Entry, ...]]
@@ -54,6 +55,7 @@ class Run:
         "job",
         "leased_at",
         "line",
+        "notes",
         "rules",
         "seconds",
         "state",
@@ -73,6 +75,8 @@ class Run:
         self.seconds = 0.0
         """How long the handler ran."""
         self.thread_id = 0
+        self.notes: RunNotes | None = None
+        """What its handler has said, once it has said something."""
         self.rules = NO_RULES
         """Which of its handler's errors are worth a retry."""
         self.stop: Callable[[], None] | None = None

@@ -22,6 +22,7 @@ from ledger_workers.leases import Leases, Run
 from ledger_workers.messages import Messages
 from ledger_workers.metered_log import MeteredLog
 from ledger_workers.middleware import shipped
+from ledger_workers.notes import Notes
 from ledger_workers.pauses import Pauses
 from ledger_workers.ready import Ready
 from ledger_workers.runner import Runner
@@ -78,7 +79,8 @@ class Worker:
         self._worker_id = worker_id
         log = MeteredLog(ledger.log, meters)
         self._completer = Completer(log, worker_id, board=board, slots=slots, runs=self._runs, meters=meters)
-        conclude = self._completer.conclude
+        self._notes = Notes(ledger.database, self._completer.conclude)
+        conclude = self._notes.conclude
         self._loop = LoopThread()
         self._processes = Processes(identity.app, wear)
         self._runner = Runner(
@@ -115,6 +117,7 @@ class Worker:
         """Begin to take jobs."""
         self._threads.start()
         self._completer.start()
+        self._notes.start()
         self._watch.start()
         self._fetching.start()
 
@@ -128,6 +131,7 @@ class Worker:
         if not finished:
             self._interrupt()
         self._watch.stop()
+        self._notes.stop()
         recorded = self._completer.stop(_TO_RECORD)
         self._fetcher.leave()
         self._threads.stop()
@@ -148,6 +152,7 @@ class Worker:
 
     def _begin(self, run: Run) -> None:
         self._runs[run.line] = run
+        self._notes.listen(run)
         self._threads.submit(run)
 
     def _interrupt(self) -> None:
