@@ -46,6 +46,7 @@ RECOUNTS = {
     ),
 }
 
+_LOCK_LOG = statement("ledger_projections", "verify/lock_log")
 _EVENTS = statement("ledger_projections", "verify/count_events")
 _ROWS = statement("ledger_projections", "verify/count_rows")
 
@@ -107,6 +108,7 @@ def verify(
 def _snapshot(database: Database) -> Generator[AnyConnection]:
     with reading(database) as connection, connection.transaction():
         cursors.begin(connection)
+        connection.execute(_LOCK_LOG)
         yield connection
 
 

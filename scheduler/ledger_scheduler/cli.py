@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -17,9 +18,14 @@ if TYPE_CHECKING:
     from ledger_scheduler.scheduler import Scheduler
 
 
-@click.command(epilog=example("ledger scheduler"))
-def scheduler() -> None:
-    """Do what is due: delays, retries, schedules, expiry, silent workers.
+@click.command(epilog=example("ledger scheduler", "ledger scheduler --export-to /backup/ledger"))
+@click.option(
+    "--export-to",
+    type=click.Path(exists=True, file_okay=False, writable=True, path_type=Path),
+    help="Where to write what EVENT_RETENTION takes out of the log, as CSV.",
+)
+def scheduler(export_to: Path | None) -> None:
+    """Do what is due: delays, retries, schedules, expiry, silent workers, retention.
 
     Any number may run at once. SIGTERM or Ctrl-C lets the present step end; a second one leaves at once.
     """
@@ -28,7 +34,7 @@ def scheduler() -> None:
 
     with opened("ledger-scheduler", size=LOOPS) as (here, database), stopped_by_signals() as stop:
         logs.configure(here.settings, "scheduler")
-        service = Scheduler(database, here.redis_url, here.settings, stop)
+        service = Scheduler(database, here.redis_url, here.settings, stop, export_to=export_to)
         with probed(here.settings, lambda: _vitals(here, database, service)):
             service.run()
 

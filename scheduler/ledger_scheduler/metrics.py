@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1, 5, 15, 60, 300, 3600)
 
@@ -20,6 +20,11 @@ class Meters:
         )
         self.expired = Counter(
             "ledger_leases_expired", "Leases of silent workers that were released.", ["queue"], registry=registry
+        )
+        self.oldest_pinned = Gauge(
+            "ledger_oldest_pinned_partition_age_seconds",
+            "Since the end of the oldest week that should have left the log and cannot; 0 if there is none.",
+            registry=registry,
         )
         self.skipped = Counter(
             "ledger_schedule_ticks_skipped",

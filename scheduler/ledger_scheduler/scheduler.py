@@ -14,20 +14,23 @@ from ledger_scheduler.expiry import Expiry
 from ledger_scheduler.idempotency import IdempotencyKeys
 from ledger_scheduler.metrics import Meters
 from ledger_scheduler.partitions import Partitions
+from ledger_scheduler.retention import Retention
 from ledger_scheduler.silent import Silent
 from ledger_scheduler.ticks import Ticks
 
 if TYPE_CHECKING:
     import threading
+    from pathlib import Path
 
     from ledger.runtime.database import Database
     from ledger.settings import Settings
 
-LOOPS = 6
-"""How many there are: each wants a connection at a time."""
+LOOPS = 7
+"""How many there are at most: each wants a connection at a time."""
 
 _MINUTE = timedelta(minutes=1)
 _HOUR = timedelta(hours=1)
+_RETENTION_PAUSE = timedelta(minutes=5)
 _SHORTEST = timedelta(milliseconds=20)
 _WOKEN_AT_MOST = 0.1
 """Seconds between two looks that somebody's appending causes: it may have been a job with a short delay."""
@@ -43,6 +46,7 @@ class Scheduler:
         settings: Settings,
         stop: threading.Event,
         registry: CollectorRegistry | None = None,
+        export_to: Path | None = None,
     ) -> None:
         poll = settings.scheduler_poll_interval
         batch = settings.scheduler_batch_size
@@ -67,6 +71,10 @@ class Scheduler:
             Loop(Partitions(database), stop, shortest=_HOUR, longest=_HOUR),
             Loop(IdempotencyKeys(database, settings.job_idempotency_ttl), stop, shortest=_MINUTE, longest=_MINUTE),
         ]
+
+        if settings.event_retention is not None:
+            retention = Retention(database, settings.event_retention, meters, export_to)
+            self.loops.append(Loop(retention, stop, shortest=_RETENTION_PAUSE, longest=_RETENTION_PAUSE))
 
     def run(self) -> None:
         """Turn until `stop` is set, then let every turn end."""

@@ -33,7 +33,7 @@ PATIENCE = 30.0
 
 def test_a_short_delay_does_not_wait_for_the_next_poll(stage: Stage, redis_url: str) -> None:
     stop = threading.Event()
-    chosen = settings.from_env({"SCHEDULER_POLL_INTERVAL": "1h"})
+    chosen = settings.from_env({"SCHEDULER_POLL_INTERVAL": "1h", "EVENT_RETENTION": "24h"})
     scheduler = Scheduler(stage.database, redis_url, chosen, stop)
     tenth = timedelta(milliseconds=10)
     projector = Loop(Engine(stage.database, PROJECTIONS[0]), stop, shortest=tenth, longest=tenth).start()

@@ -104,7 +104,7 @@ minutes as (
     max(t.wait_max_ms),
     max(t.run_max_ms)
   from tally t
-  where t.kind not in ('scheduled', 'discarded')
+  where t.kind not in ('scheduled', 'discarded') and t.minute >= (select ledger.counted_from())
   group by t.queue, t.minute, t.priority
   order by t.queue, t.minute, t.priority
   on conflict (queue, minute, priority) do update
@@ -125,7 +125,7 @@ select
   count(*)
 from steps s
 cross join lateral (values ('wait', s.wait_ms), ('run', s.run_ms)) as d (measure, milliseconds)
-where d.milliseconds is not null
+where d.milliseconds is not null and s.minute >= (select ledger.counted_from())
 group by 1, 2, 3, 4, 5
 order by 1, 2, 3, 4, 5
 on conflict (queue, minute, priority, measure, bucket) do update

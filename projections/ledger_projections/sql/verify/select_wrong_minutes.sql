@@ -28,7 +28,7 @@ expected as (
       count(*) filter (where p.kind in ('succeeded', 'failed') and p.data ->> 'duration_ms' is not null)
     ) as said
   from placed p
-  where p.kind not in ('scheduled', 'discarded')
+  where p.kind not in ('scheduled', 'discarded') and date_trunc('minute', p.at) >= (select ledger.counted_from())
   group by 1, 2, 3
 ),
 measured as (

@@ -1,0 +1,2 @@
+-- Drops what stands aside.
+select ledger.drop_retired()
