@@ -81,6 +81,9 @@ class Doors:
 
     def close(self) -> None:
         """Close the connections; a later call opens new ones."""
+        if isinstance(self._waker, Waker):
+            self._waker.close()
+            self._waker = None
         with self._lock:
             if self._database is not None:
                 self._database.close()

@@ -19,44 +19,79 @@ if TYPE_CHECKING:
 _PAUSE = 0.005
 """Between two calls: the first is made at once, and who commits a thousand times a second needs no thousand calls."""
 _PAUSE_WHEN_DOWN = 1.0
+_TO_END = 1.0
 _LISTEN_FOR = 0.5
 """Seconds within which a listener notices that it is to stop."""
 
 
 class Waker:
-    """Wakes the dispatchers. Safe to share by threads; starts anew in a forked child."""
+    """Wakes the dispatchers. Safe to share by threads; starts anew in a forked child, and after `close`."""
 
     def __init__(self, redis_url: str) -> None:
         self._url = redis_url
-        self._wanted = threading.Event()
         self._lock = threading.Lock()
+        self._publisher: _Publisher | None = None
         self._pid = 0
 
     def wake(self) -> None:
         """Ask for a look; returns at once, never raises."""
-        if self._pid != os.getpid():
-            self._start()
-        self._wanted.set()
+        publisher = self._publisher
+        if publisher is None or self._pid != os.getpid():
+            publisher = self._start()
+        publisher.ask()
 
-    def _start(self) -> None:
+    def close(self) -> None:
+        """Publish what was asked for, if that is quickly done, and end the thread."""
         with self._lock:
-            if self._pid == os.getpid():
-                return
-            self._wanted = threading.Event()
-            self._pid = os.getpid()
-            threading.Thread(target=self._publish, args=(self._wanted,), name="wake", daemon=True).start()
+            publisher, self._publisher = self._publisher, None
+        if publisher is not None and self._pid == os.getpid():
+            publisher.end()
 
-    def _publish(self, wanted: threading.Event) -> None:
-        client = redis.connect(self._url, name="ledger-wake")
-        never = threading.Event()
-        while True:
-            wanted.wait()
-            wanted.clear()
-            try:
-                client.publish(keys.WAKE, b"")
-                never.wait(_PAUSE)
-            except redis.TRANSIENT:
-                never.wait(_PAUSE_WHEN_DOWN)
+    def _start(self) -> _Publisher:
+        with self._lock:
+            if self._publisher is None or self._pid != os.getpid():
+                self._publisher = _Publisher(self._url)
+                self._pid = os.getpid()
+            return self._publisher
+
+
+class _Publisher:
+    """The thread that publishes, and what it is told."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._asked = False
+        self._news = threading.Event()
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="wake", daemon=True)
+        self._thread.start()
+
+    def ask(self) -> None:
+        self._asked = True
+        self._news.set()
+
+    def end(self) -> None:
+        self._over.set()
+        self._news.set()
+        self._thread.join(_TO_END)
+
+    def _run(self) -> None:
+        with redis.connect(self._url, name="ledger-wake") as client:
+            while self._asked or not self._over.is_set():
+                self._news.wait()
+                self._news.clear()
+                if self._asked:
+                    self._asked = False
+                    self._over.wait(_publish(client))
+
+
+def _publish(client: redis.Redis) -> float:
+    """Return for how many seconds not to do it again."""
+    try:
+        client.publish(keys.WAKE, b"")
+    except redis.TRANSIENT:
+        return _PAUSE_WHEN_DOWN
+    return _PAUSE
 
 
 def listen(redis_url: str, stop: threading.Event, wake: Callable[[], None], *, pause: float = 0.0) -> threading.Thread:
