@@ -75,8 +75,8 @@ def test_leased_jobs_that_wait_for_a_thread_are_released_at_once(ledger: Ledger)
         go.wait(60)
 
     with working(ledger, concurrency=1, leave=30) as worker:
-        for _ in range(20):  # teaches it to hold more than it has threads
-            ended(ledger, send(ledger, "quick"))
+        quick_ones = [send(ledger, "quick") for _ in range(300)]  # teach it to hold more than it has threads
+        ended(ledger, quick_ones[-1])
         jobs = [send(ledger, "slow") for _ in range(5)]
         until(lambda: {ledger.get(job_id).state for job_id in jobs} == {"running"})
         leaving = threading.Thread(target=worker.stop, args=(30,))
