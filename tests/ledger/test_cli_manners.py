@@ -115,7 +115,7 @@ def test_exit_code_130_when_interrupted(environment: dict[str, str], tmp_path: P
         stderr=subprocess.PIPE,
         text=True,
         # A shell's background jobs ignore SIGINT, and hand that on.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509 — no other thread
     )
     with process:
         assert process.stdout is not None
