@@ -36,7 +36,7 @@ SUMMARIES: dict[str, dict[str, str]] = {
     "Services": {
         "api": "Serve the HTTP API.",
         "worker": "Run the jobs of an application.",
-        "scheduler": "Do what is due: delays, retries, schedules, expiry, silent workers.",
+        "scheduler": "Do what is due: delays, retries, schedules, expiry, silent workers, retention.",
         "projector": "Keep the read models and the dispatch streams up to date.",
         "mcp": "Serve AI assistants over stdio.",
     },
