@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import click
 
 from ledger import settings as settings_
-from ledger.cli_output import Failure, data, emit, example, output_option, plain, table
+from ledger.cli_output import Failure, data, emit, example, output_option, plain, say, table
 from ledger.durations import in_words
 
 if TYPE_CHECKING:
@@ -82,6 +82,8 @@ def check(app: str | None) -> None:
     """
     settings_.load()
     data().print("settings  ok", highlight=False)
+    for advice in settings_.ignored(settings_.environment()):
+        say(f"warning: {advice}", "yellow")
     if app is not None:
         types = sorted(imported(app).handlers)
         data().print(f"{app}  {len(types)} job types: {', '.join(types)}", markup=False, highlight=False)

@@ -16,6 +16,7 @@ import click
 from psycopg.errors import Error as PostgresError
 from psycopg.rows import dict_row
 
+from ledger import settings as settings_
 from ledger.cli_config import masked, sources
 from ledger.cli_output import ExitCode, Installation, connect, emit, example, output_option, plain, table
 from ledger.durations import in_words
@@ -34,6 +35,7 @@ Verdict = Literal["ok", "warning", "failing"]
 
 _SERVER = statement("ledger", "doctor/select_server")
 _CURSORS = statement("ledger", "doctor/select_cursors")
+_OVERDUE = statement("ledger", "doctor/select_overdue_week")
 _PROCESSES = statement("ledger", "doctor/select_processes")
 
 OLDEST_POSTGRES = 15
@@ -43,6 +45,7 @@ LAG_LIMIT = 10_000
 STILL_LIMIT = 30.0
 HOLES_LIMIT = 10_000
 SKEW_LIMIT = 1.0
+RETENTION_LIMIT = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +107,8 @@ def _settings() -> Iterator[Finding]:
     found = sources()
     chosen = [f"{each.name}={each.value} ({each.source})" for each in found if each.source != "default"]
     yield Finding("settings", "ok", ", ".join(chosen) or "all by default")
+    for advice in settings_.ignored(settings_.environment()):
+        yield Finding("settings", "warning", advice, "unset it")
 
 
 def _postgres(here: Installation, database: Database) -> Iterator[Finding]:
@@ -119,6 +124,8 @@ def _postgres(here: Installation, database: Database) -> Iterator[Finding]:
             return
         yield from _cursors(cursor.execute(_CURSORS).fetchall())
         parameters = {"silent_after": here.settings.scheduler_stale_job_timeout}
+        if (retention := here.settings.event_retention) is not None:
+            yield _retention(cursor.execute(_OVERDUE, {"retention": retention}).fetchone(), retention)
         yield from _processes(cursor.execute(_PROCESSES, parameters).fetchone() or {})
 
 
@@ -193,6 +200,19 @@ def _cursors(rows: list[dict[str, Any]]) -> Iterator[Finding]:
             yield Finding(name, "warning", detail, "it is late: look at the load, and at the oldest transaction")
         else:
             yield Finding(name, "ok", detail)
+
+
+def _retention(row: dict[str, Any] | None, retention: timedelta) -> Finding:
+    if row is None:
+        return Finding("retention", "ok", "no week of the log is older than EVENT_RETENTION")
+    detail = f"{row['partition']} ended {_words(row['age_seconds'])} ago"
+    if row["unended"]:
+        advice = "see `ledger job list` and `ledger dlq list`: retry, discard or cancel them, or let them be"
+        return Finding("retention", "warning", f"{detail} and stays: {row['unended']:,} jobs have not ended", advice)
+    overdue = row["quiet_seconds"] - retention.total_seconds()
+    waits = overdue < RETENTION_LIMIT
+    advice = "see that `ledger scheduler` runs with EVENT_RETENTION; its log says what keeps the week"
+    return _judged("retention", waits, f"{detail} and may leave soon", advice, "warning")
 
 
 def _processes(row: dict[str, Any]) -> Iterator[Finding]:

@@ -129,6 +129,20 @@ def environment(directory: Path | None = None) -> dict[str, str]:
     return from_file | dict(os.environ)
 
 
+def ignored(env: Mapping[str, str]) -> list[str]:
+    """Return what is to be said of variables that job-queue documents and Ledger does not go by."""
+    found = {name: advice for name in sorted(env) for pattern, advice in _IGNORED if re.fullmatch(pattern, name)}
+    return [f"Ledger ignores {name}; {advice}" for name, advice in found.items() if name not in _NAMES]
+
+
+def warn_of_ignored() -> None:
+    """Say in one line of the log which variables have no effect; once a service."""
+    import structlog  # noqa: PLC0415 — the settings are read by commands that log nothing
+
+    if advice := ignored(environment()):
+        structlog.get_logger().warning("settings ignored", advice=advice)
+
+
 def load(**given: Any) -> Settings:
     """Return the settings of this process: flag over environment over `.env`."""
     return from_env(environment(), **given)
@@ -156,6 +170,10 @@ def _contradictions(settings: Settings) -> list[str]:
         found.append(
             "WORKER_HEARTBEAT_INTERVAL is more than a third of SCHEDULER_STALE_JOB_TIMEOUT; "
             "a worker that is well would be taken for silent"
+        )
+    if settings.event_retention is not None and settings.event_retention < settings.job_idempotency_ttl:
+        found.append(
+            "EVENT_RETENTION is shorter than JOB_IDEMPOTENCY_TTL; a key would outlive its job: make it at least as long"
         )
     return found
 
@@ -283,5 +301,16 @@ VARIABLES: tuple[Variable, ...] = (
     Variable("LOG_LEVEL", _choice("debug", "info", "warning", "error"), "info", "least severe lines shown"),
     Variable("LOG_FORMAT", _choice("json", "console"), "json", "one JSON object a line, or coloured text"),
 )
+
+_NAMES = frozenset(variable.name for variable in VARIABLES)
+
+_IGNORED = (
+    (r"REDIS_(?!SERVICE_|PORT_\d).+", "use REDIS_URL for where Redis is; nothing else is to be set"),
+    (r"DATABASE_MAX_.+", "use DATABASE_POOL_SIZE"),
+    (r"DATABASE_CONN_MAX_.+", "idle connections are closed by themselves"),
+    (r"API_(READ|WRITE|IDLE)_TIMEOUT", "use API_TIMEOUT"),
+)
+"""Names, as patterns, that job-queue documents and that have no effect here, and what there is instead. Kubernetes sets
+REDIS_SERVICE_… and REDIS_PORT_6379_… by itself."""
 
 assert [variable.name.lower() for variable in VARIABLES] == [field.name for field in fields(Settings)]

@@ -56,6 +56,7 @@ def _serve(installation: Installation, *, insecure: bool) -> None:
     import structlog  # noqa: PLC0415 — and below: the help page and a refused start need none of these
 
     from ledger.runtime import logs  # noqa: PLC0415
+    from ledger.settings import warn_of_ignored  # noqa: PLC0415
     from ledger_api.server import Server, bind, shared_metrics  # noqa: PLC0415
 
     settings = installation.settings
@@ -64,6 +65,7 @@ def _serve(installation: Installation, *, insecure: bool) -> None:
     except OSError as error:
         raise Failure(f"cannot listen on {settings.api_host}:{settings.api_port}: {error.strerror or error}") from error
     logs.configure(settings, "api")
+    warn_of_ignored()
     host, port = listener.getsockname()[:2]
     log = structlog.get_logger()
     log.info("listening", host=host, port=port, processes=settings.api_workers, pid=os.getpid())

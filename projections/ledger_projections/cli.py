@@ -33,10 +33,12 @@ if TYPE_CHECKING:
 def projector() -> None:
     """Keep the read models and the dispatch streams up to date."""
     from ledger.runtime import logs  # noqa: PLC0415
+    from ledger.settings import warn_of_ignored  # noqa: PLC0415
     from ledger_projections.projector import Projector  # noqa: PLC0415
 
     with opened("ledger-projector", size=8) as (here, database), stopped_by_signals() as stop:
         logs.configure(here.settings, "projector")
+        warn_of_ignored()
         service = Projector(database, here.redis_url, stop)
         with probed(here.settings, lambda: _vitals(here, database, service)):
             service.run()

@@ -30,10 +30,12 @@ def scheduler(export_to: Path | None) -> None:
     Any number may run at once. SIGTERM or Ctrl-C lets the present step end; a second one leaves at once.
     """
     from ledger.runtime import logs  # noqa: PLC0415 — help must not wait for imports
+    from ledger.settings import warn_of_ignored  # noqa: PLC0415
     from ledger_scheduler.scheduler import LOOPS, Scheduler  # noqa: PLC0415
 
     with opened("ledger-scheduler", size=LOOPS) as (here, database), stopped_by_signals() as stop:
         logs.configure(here.settings, "scheduler")
+        warn_of_ignored()
         service = Scheduler(database, here.redis_url, here.settings, stop, export_to=export_to)
         with probed(here.settings, lambda: _vitals(here, database, service)):
             service.run()

@@ -75,7 +75,7 @@ def worker(
     finishes its jobs first; no job notices. `ledger worker list` shows the worker processes there are.
     """
     from ledger.runtime import logs  # noqa: PLC0415
-    from ledger.settings import load  # noqa: PLC0415
+    from ledger.settings import load, warn_of_ignored  # noqa: PLC0415
     from ledger_workers.offspring import Order  # noqa: PLC0415
     from ledger_workers.supervisor import Supervisor  # noqa: PLC0415
     from ledger_workers.wear import Wear  # noqa: PLC0415
@@ -85,6 +85,7 @@ def worker(
         raise Failure(f"{app!r} does not name an application; {hint}", ExitCode.USAGE)
     settings = load(worker_queues=queues, worker_concurrency=concurrency)
     logs.configure(settings, "worker")
+    warn_of_ignored()
     order = Order(app, drain, Wear(max_jobs, max_memory), tells=settings.probe_port is not None)
     supervisor = Supervisor(order, settings, processes)
     with probed(settings, lambda: _vitals(supervisor, settings)):

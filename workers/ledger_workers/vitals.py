@@ -32,17 +32,22 @@ if TYPE_CHECKING:
 def vitals_of(supervisor: Supervisor, settings: Settings) -> Vitals:
     ready = _Ready(supervisor)
     return Vitals(
-        standing_still=lambda: standing_still(supervisor),
+        standing_still=lambda: standing_still(supervisor, settings.worker_poll_interval.total_seconds()),
         checks=ready.checks,
         is_ready=is_ready,
         metrics=exposition(supervisor.tally, _Gauges(supervisor, settings.worker_concurrency)),
     )
 
 
-def standing_still(supervisor: Supervisor) -> str | None:
-    """Name who should have moved long ago: a worker that is up and takes nothing is not alive."""
-    ages = {child.id: child.board.seconds_since_beat() for child in supervisor.taking_jobs()}
-    ages["supervisor"] = time.monotonic() - supervisor.turned_at
+def standing_still(supervisor: Supervisor, poll: float) -> str | None:
+    """Name who should have moved long ago: a worker that is up and takes nothing is not alive.
+
+    A fetcher that finds nothing waits for the poll interval.
+    """
+    ages = {"supervisor": time.monotonic() - supervisor.turned_at}
+    for child in supervisor.taking_jobs():
+        with suppress(ValueError):  # it has just ended, and its board is closed
+            ages[child.id] = child.board.seconds_since_beat() - poll
     late = [f"{name} for {age:.0f} s" for name, age in ages.items() if age > STILL_LIMIT]
     return f"not turned: {', '.join(late)}" if late else None
 
