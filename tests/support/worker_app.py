@@ -6,6 +6,7 @@ import os
 import time
 
 from ledger import Cancel, Job, Ledger
+from tests.support import hostile
 
 ledger = Ledger()
 
@@ -108,3 +109,23 @@ def process_is_picky(fatal: bool) -> None:
 @ledger.job("process_cancels", executor="process")
 def process_cancels() -> None:
     raise Cancel("not wanted")
+
+
+@ledger.job("hostile")
+def behaves_badly(how: str) -> object:
+    return hostile.WAYS[how]()
+
+
+@ledger.job("process_hostile", executor="process")
+def process_behaves_badly(how: str) -> object:
+    return hostile.WAYS[how]()
+
+
+@ledger.job("surroundings")
+def surroundings() -> dict[str, object]:
+    return hostile.surroundings()
+
+
+@ledger.job("process_surroundings", executor="process")
+def process_surroundings() -> dict[str, object]:
+    return hostile.surroundings()

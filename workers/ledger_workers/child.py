@@ -25,6 +25,7 @@ from ledger.errors import LedgerError
 from ledger.runtime import logs
 from ledger.schedules_in_code import bring_schedules
 from ledger.settings import Queue
+from ledger_workers import streams
 from ledger_workers.application import load
 from ledger_workers.board import Board
 from ledger_workers.metrics import Meters
@@ -83,6 +84,7 @@ def main() -> None:
     """Be a worker process."""
     mission = msgspec.json.decode(sys.argv[1], type=Mission)
     sys.setswitchinterval(_SWITCH_INTERVAL)
+    streams.guard()
     news: SimpleQueue[str] = SimpleQueue()
     for number in (signal.SIGTERM, signal.SIGINT):
         # However often it comes: to end this process at once is the supervisor's business, by SIGKILL.

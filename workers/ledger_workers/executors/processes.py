@@ -7,6 +7,7 @@ it. It ends with the process that started it, for its input ends then.
 
 from __future__ import annotations
 
+import os
 import struct
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, finalize
 
 import msgspec
 import orjson
@@ -93,7 +94,10 @@ class Processes:
 
     def __init__(self, app: str, wear: Wear = UNWEARING) -> None:
         self._app = app
-        self._directory = Path.cwd()  # where it was found; a handler in a thread may go elsewhere
+        # Where it was found, and where output goes: a handler in a thread may go elsewhere, or close what is not its.
+        self._directory = Path.cwd()
+        self._stderr = os.dup(2)
+        finalize(self, os.close, self._stderr)
         self._wear = wear
         self._jobs: WeakKeyDictionary[subprocess.Popen[bytes], int] = WeakKeyDictionary()
         """How many each process has run."""
@@ -144,7 +148,9 @@ class Processes:
                     return process
                 _end(process)
         command = [sys.executable, "-m", "ledger_workers.executors.serve", self._app]
-        return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=self._directory)  # noqa: S603 — our own
+        return subprocess.Popen(  # noqa: S603 — our own program
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._stderr, cwd=self._directory
+        )
 
 
 def send(stream: IO[bytes], value: msgspec.Struct) -> None:

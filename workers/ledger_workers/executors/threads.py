@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
@@ -46,5 +47,10 @@ class Threads:
             self._waiting.put(None)
 
     def _run(self) -> None:
-        for run in iter(self._waiting.get, None):
-            self._work(run)
+        # Python lets anyone raise an exception in another thread. One that strikes here, between two jobs, is nobody's
+        # business: a thread that ended would be a slot less for good.
+        while True:
+            with suppress(BaseException):
+                for run in iter(self._waiting.get, None):
+                    self._work(run)
+                return
