@@ -36,6 +36,7 @@ Verdict = Literal["ok", "warning", "failing"]
 _SERVER = statement("ledger", "doctor/select_server")
 _CURSORS = statement("ledger", "doctor/select_cursors")
 _OVERDUE = statement("ledger", "doctor/select_overdue_week")
+_REWIND = statement("ledger", "doctor/select_rewind")
 _PROCESSES = statement("ledger", "doctor/select_processes")
 
 OLDEST_POSTGRES = 15
@@ -46,6 +47,7 @@ STILL_LIMIT = 30.0
 HOLES_LIMIT = 10_000
 SKEW_LIMIT = 1.0
 RETENTION_LIMIT = 3600.0
+REWIND_SHOWN = 7 * 86400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +126,7 @@ def _postgres(here: Installation, database: Database) -> Iterator[Finding]:
             return
         yield from _cursors(cursor.execute(_CURSORS).fetchall())
         parameters = {"silent_after": here.settings.scheduler_stale_job_timeout}
+        yield from _rewind(cursor.execute(_REWIND).fetchone())
         if (retention := here.settings.event_retention) is not None:
             yield _retention(cursor.execute(_OVERDUE, {"retention": retention}).fetchone(), retention)
         yield from _processes(cursor.execute(_PROCESSES, parameters).fetchone() or {})
@@ -200,6 +203,13 @@ def _cursors(rows: list[dict[str, Any]]) -> Iterator[Finding]:
             yield Finding(name, "warning", detail, "it is late: look at the load, and at the oldest transaction")
         else:
             yield Finding(name, "ok", detail)
+
+
+def _rewind(row: dict[str, Any] | None) -> Iterator[Finding]:
+    if row is not None and row["age_seconds"] < REWIND_SHOWN:
+        detail = f"taken back in time, seen {_words(row['age_seconds'])} ago: {row['event']} was dispatched and is gone"
+        advice = "events after the backup, or the promoted standby's last, are lost: ask those who enqueued since then"
+        yield Finding("log", "warning", detail, advice)
 
 
 def _retention(row: dict[str, Any] | None, retention: timedelta) -> Finding:

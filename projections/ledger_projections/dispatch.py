@@ -28,7 +28,7 @@ from ledger.runtime import failpoints
 from ledger.runtime.database import reachable
 from ledger.runtime.service import long_turn
 from ledger.runtime.statements import statement
-from ledger_projections import cursors, dispatch_repair
+from ledger_projections import cursors, dispatch_repair, rewind
 from ledger_projections.projection import multirange
 from ledger_projections.redis_streams import DispatchStreams, Ready, ready
 
@@ -88,6 +88,9 @@ class Dispatcher:
         self.healed = 0
         """Messages added again by the reconciler."""
         self.refills = 0
+        self.rewinds = 0
+        """Times the log was found to have been taken back."""
+        self._look_back = True
 
     def prepare(self) -> None:
         """Make the cursor; refuse a Redis that may throw messages away. One that is down is waited for later."""
@@ -127,9 +130,13 @@ class Dispatcher:
         if self._kept is None or self._kept.closed:
             self._kept = self._database.dedicated()
             self._cursor = None
+            self._look_back = True
         return self._kept
 
     def _turn(self, connection: AnyConnection) -> bool:
+        if self._look_back:
+            self.rewinds += rewind.notice(connection, self._streams)
+            self._look_back = False
         if not self._streams_intact():
             return self._refill(connection)
         if self._cursor is None and not self._take_cursor(connection):

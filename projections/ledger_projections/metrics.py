@@ -74,4 +74,5 @@ class Repairs(Collector):
         dispatcher = self._dispatcher
         yield CounterMetricFamily("ledger_dispatch_refills", "Times all streams were filled.", value=dispatcher.refills)
         yield CounterMetricFamily("ledger_dispatch_healed", "Messages put back one by one.", value=dispatcher.healed)
+        yield CounterMetricFamily("ledger_log_rewound", "Times the log was taken back.", value=dispatcher.rewinds)
         yield CounterMetricFamily("ledger_dispatched", "Messages added.", value=dispatcher.dispatched)

@@ -120,6 +120,19 @@ class DispatchStreams:
             written = self._server is not None and self._client.set(keys.MARKER, self._server, xx=True)
         self._marker = self._server if written else None
 
+    def mark(self) -> tuple[str, int] | None:
+        """Return job id and version of the event that was dispatched last, as far as this Redis remembers."""
+        with redis.reachable(self._client):
+            mark: bytes | None = self._client.get(keys.MARK)  # pyright: ignore[reportAssignmentType]
+        if mark is None:
+            return None
+        job_id, _, version = mark.decode().partition(":")
+        return job_id, int(version)
+
+    def unmark(self) -> None:
+        with redis.reachable(self._client):
+            self._client.delete(keys.MARK)
+
     def forget(self) -> None:
         """Take the marker away: the dispatcher then adds whatever is ready and absent."""
         with redis.reachable(self._client):
@@ -165,8 +178,11 @@ class DispatchStreams:
                 "XADD", item.stream, "NOMKSTREAM", "*",
                 "job", str(m.job_id), "version", m.version, "attempt", m.attempt, "type", m.type,
             )  # fmt: skip
+        if batch:
+            pipe.set(keys.MARK, batch[-1].name)
         pipe.get(keys.MARKER)
         *answers, self._marker = pipe.execute(raise_on_error=False)
+        answers = answers[: len(batch)]
         refusals = [answer for answer in answers if isinstance(answer, Exception)]
         homeless = [item for item, answer in zip(batch, answers, strict=True) if answer is None]
         if refusals or homeless:
