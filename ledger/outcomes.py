@@ -162,6 +162,11 @@ def raised(
     return ending_of_error(error, stack, rules).events(job, duration_ms, now, random)
 
 
+def said_of(value: Any) -> str:
+    """Return in a word what a run came to that returned `value`."""
+    return "snoozed" if isinstance(value, Snooze) else "cancelled" if isinstance(value, Cancel) else "succeeded"
+
+
 def encode_result(value: Any) -> bytes | None:
     """Return a handler's value as JSON, None for None; raise Permanent, saying why, if it cannot be kept."""
     if value is None:

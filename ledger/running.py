@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import orjson
 
 from ledger.errors import DeadlineExceeded, JobTimeout
+from ledger.outcomes import NO_RULES, ErrorRules
 from ledger.texts import short, text_of
 
 if TYPE_CHECKING:
@@ -65,6 +66,8 @@ class Job:
     traceparent: str | None = None
     deadline: datetime | None = None
     payload_version: int = 1
+    rules: ErrorRules = field(default=NO_RULES, repr=False)
+    """Which of its handler's exceptions are worth a retry."""
     _cancelled: bool = field(default=False, init=False, repr=False)
     _ends_at_deadline: bool = field(default=False, init=False, repr=False)
     _voice: Voice | None = field(default=None, init=False, repr=False)

@@ -51,7 +51,7 @@ def test_d16_d58_a_thread_is_told_within_a_second(ledger: Ledger) -> None:
         ledger.job("next")(lambda: "free")
         assert ended(ledger, send(ledger, "next")).result == "free"
     assert kinds(ledger, job_id) == CANCELLED
-    assert meters.refused.labels("default")._value.get() == 1  # noqa: SLF001
+    assert meters.refused.labels("default")._value.get() == 1
 
 
 def test_d16_d58_an_async_handler_is_cancelled_within_a_second(ledger: Ledger) -> None:

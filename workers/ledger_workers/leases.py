@@ -19,7 +19,6 @@ from ledger.errors import CorruptHistory
 from ledger.events import DeadLettered, Kind, Leased, Priority
 from ledger.job import fold
 from ledger.log import Append, Blocked, Lease, following, readable
-from ledger.outcomes import NO_RULES
 from ledger.runtime import failpoints
 from ledger.verdicts import job_of
 
@@ -56,7 +55,6 @@ class Run:
         "leased_at",
         "line",
         "notes",
-        "rules",
         "seconds",
         "state",
         "stop",
@@ -77,8 +75,6 @@ class Run:
         self.thread_id = 0
         self.notes: RunNotes | None = None
         """What its handler has said, once it has said something."""
-        self.rules = NO_RULES
-        """Which of its handler's errors are worth a retry."""
         self.stop: Callable[[], None] | None = None
         """Ends the handler for real, where its executor can."""
         self._right = [True]

@@ -67,7 +67,9 @@ class Runner:
                 self._run(run)
         except BaseException as error:  # noqa: BLE001 — something aimed at the thread, or an error that is itself a trap
             if run.settle():
-                self._conclude(run, failed(run.state, Misbehaved(type(error).__name__), "", self._took(run), run.rules))
+                self._conclude(
+                    run, failed(run.state, Misbehaved(type(error).__name__), "", self._took(run), run.job.rules)
+                )
         finally:
             if run.part():
                 self._slots.free(1)
@@ -81,7 +83,7 @@ class Runner:
             run.job.end_at_deadline(left)
         self._board.start(run.line)
         run.thread_id = threading.get_ident()
-        run.rules = self._handlers[run.job.type].rules
+        run.job.rules = self._handlers[run.job.type].rules
         now = time.monotonic()
         # In this order: to the watch, who began and ends at 0 is over its time.
         run.ends_at = now + run.job.timeout.total_seconds()
@@ -106,7 +108,7 @@ class Runner:
             error = escaped.original if isinstance(escaped, Escaped) else escaped
             if isinstance(error, ProcessDied):
                 return lambda _: commands.crash(run.state, self._max_crashes)
-            return failed(run.state, error, stack_of(error), self._took(run), run.rules)
+            return failed(run.state, error, stack_of(error), self._took(run), run.job.rules)
         finally:
             current_job.reset(mark)
             self._here.run = None
@@ -118,7 +120,7 @@ class Runner:
             return self._handle(run, job)
         except Exception as error:
             # To put a job off or to cancel it is no failure, however it is said: the layers outside see a value.
-            wish = wish_of(error, run.rules)
+            wish = wish_of(error, run.job.rules)
             if isinstance(wish, Snooze | Cancel):
                 return wish
             raise
@@ -132,7 +134,7 @@ class Runner:
         return self._loop.run(result, run) if handler.is_async else result
 
     def _took(self, run: Run) -> float:
-        run.seconds = time.monotonic() - run.began_at
+        run.seconds = time.monotonic() - run.began_at if run.began_at else 0.0
         return round(run.seconds * 1000, 3)
 
 

@@ -107,7 +107,7 @@ class Watch:
             stack = _stack(run.thread_id)
             run.seconds = time.monotonic() - run.began_at
             error = run.job.over_time()
-            self._conclude(run, failed(run.state, error, stack, round(run.seconds * 1000, 3), run.rules))
+            self._conclude(run, failed(run.state, error, stack, round(run.seconds * 1000, 3), run.job.rules))
             log.info("timed out", job_id=str(run.job.id), type=run.job.type, error=str(error))
         run.ask_to_stop()
 

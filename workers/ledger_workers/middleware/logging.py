@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from ledger.outcomes import Retry, wish_of
+from ledger.outcomes import Retry, said_of, wish_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,11 +35,11 @@ class Logging:
             self._failed(job, error, began)
             raise
         if self._chatty:
-            self._log.debug("succeeded", **_facts(job), duration_ms=_since(began))
+            self._log.debug(said_of(result), **_facts(job), duration_ms=_since(began))
         return result
 
     def _failed(self, job: Job, error: BaseException, began: float) -> None:
-        wish = wish_of(error)
+        wish = wish_of(error, job.rules)
         permanent = wish is not None and not isinstance(wish, Retry)
         self._log.info(
             "failed",

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+from ledger.outcomes import said_of
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -24,7 +26,7 @@ class Metrics:
         outcome = "failed"
         try:
             result = call_next(job)
-            outcome = "succeeded"
+            outcome = said_of(result)
             return result
         finally:
             labels = (job.queue, job.type, outcome)
