@@ -10,4 +10,4 @@ def test_the_generated_parts_are_current():
 
 
 def test_it_fits_on_a_page():
-    assert len(README.read_text().splitlines()) <= 180
+    assert len(README.read_text().splitlines()) <= 150

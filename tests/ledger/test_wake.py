@@ -14,8 +14,18 @@ from ledger.wake import Waker, listen
 NOBODY = "redis://127.0.0.1:1/0"
 
 
+_others: set[threading.Thread] = set()
+"""Threads of ledgers that tests before this one have left open."""
+
+
+@pytest.fixture(autouse=True)
+def _mind_the_others() -> None:
+    _others.clear()
+    _others.update(threading.enumerate())
+
+
 def threads() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name == "wake"]
+    return [thread for thread in threading.enumerate() if thread.name == "wake" and thread not in _others]
 
 
 @pytest.fixture
