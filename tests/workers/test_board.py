@@ -45,6 +45,12 @@ def test_a_board_is_never_too_small() -> None:
     board.close()
 
 
+def test_a_board_that_nobody_has_written_yet_is_young() -> None:
+    board = Board.create(1)
+    assert board.seconds_since_beat() < 10
+    board.close()
+
+
 def test_only_very_short_jobs_are_held_ahead() -> None:
     now = 0.0
     slots = Slots(4, clock=lambda: now)

@@ -49,7 +49,9 @@ class Board:
         """Make an empty board; pass `descriptor` on to the process that is to write it."""
         with tempfile.TemporaryFile() as file:
             file.truncate(_LINES + size * _LINE.size)
-            return cls(os.dup(file.fileno()))
+            board = cls(os.dup(file.fileno()))
+        board.beat(0)  # a process that is just starting has not stood still since the machine started
+        return board
 
     def lease(self, job_id: UUID) -> int:
         """Note a lease about to be asked for; return its line."""
