@@ -7,13 +7,17 @@ import signal
 import socket
 import subprocess
 import sys
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
 from ledger_migrations.migrate import migrate
+from ledger_projections.builtin import PROJECTIONS
+from ledger_projections.engine import Engine
 
 from ledger.log import Lease
+from ledger.runtime.database import Database
 from tests.support.api_process import bare, until
 from tests.support.services import service
 from tests.support.working import APP, ROOT, ledger_on, send
@@ -110,10 +114,14 @@ def test_d55_a_service_says_when_a_server_goes_and_when_it_is_back(
     private_postgres: EmbeddedPostgres, redis_url: str
 ) -> None:
     migrate(private_postgres.url)
+    with closing(Database(private_postgres.url)) as pool:
+        for projection in PROJECTIONS:  # without read models, that is what the loops would wait for
+            Engine(pool, projection).prepare()
     with service("scheduler", DATABASE_URL=private_postgres.url, REDIS_URL=redis_url) as running:
         until(lambda: running.get("/ready").status == 200)
+        assert running.said("unavailable") == []
         private_postgres.stop()
-        until(lambda: [line for line in running.said("unavailable") if line["service"] == "scheduler"])
+        until(lambda: running.said("unavailable"))
         private_postgres.start()
         until(lambda: running.said("available again"))
 
