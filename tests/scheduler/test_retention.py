@@ -281,16 +281,21 @@ def test_of_several_schedulers_one_retires_each_week(past: Past) -> None:
         past.ended(weeks)
     past.age(3)
     fold_all(past.database)
-    barrier = threading.Barrier(4)
+    barrier, done = threading.Barrier(4), threading.Event()
 
     def turn(_: int) -> None:
         retention = Retention(past.database, DAY, past.meters)
         barrier.wait(30)
-        for _ in range(8):
+        while not done.is_set():
             retention.run_once()
 
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(turn, range(4)))
+        turns = pool.map(turn, range(4))
+        try:
+            until(lambda: past.execute("select count(*) from ledger.retirements where dropped_at is not null") == [(4,)])
+        finally:
+            done.set()
+        list(turns)
     assert past.execute("select count(*) from ledger.events") == [(0,)]
     assert past.execute("select count(*), bool_and(dropped_at is not null) from ledger.retirements") == [(4, True)]
 
