@@ -292,7 +292,9 @@ def test_of_several_schedulers_one_retires_each_week(past: Past) -> None:
     with ThreadPoolExecutor(4) as pool:
         turns = pool.map(turn, range(4))
         try:
-            until(lambda: past.execute("select count(*) from ledger.retirements where dropped_at is not null") == [(4,)])
+            until(
+                lambda: past.execute("select count(*) from ledger.retirements where dropped_at is not null") == [(4,)]
+            )
         finally:
             done.set()
         list(turns)

@@ -78,7 +78,8 @@ def test_acknowledged_messages_leave_with_the_next_read(server: redis.Redis, red
 
 
 def test_an_idle_worker_gets_a_new_message_at_once(server: redis.Redis, redis_url: str) -> None:
-    with reading(redis_url, block=timedelta(seconds=30)) as messages:
+    # A name of its own: another test that runs beside this one ends the reads of its `w-1` on the same server.
+    with reading(redis_url, worker_id="idle", block=timedelta(seconds=30)) as messages:
         threading.Timer(0.1, add, (server, "b", Priority.LOW)).start()
         (delivery,) = messages.read(10)
         assert delivery.queue == "b"
