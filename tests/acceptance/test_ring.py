@@ -53,7 +53,7 @@ def test_a_job_goes_round_and_leaves_exactly_its_history(ring: Ring) -> None:
     assert until(lambda: ring.get(f"/executions/{job['id']}"))[0]["state"] == "succeeded"
 
 
-def test_a_failing_job_is_retried_buried_listed_and_brought_back(ring: Ring, tmp_path: Path) -> None:
+def test_t13_d01_d04_a_failing_job_is_retried_buried_listed_and_brought_back(ring: Ring, tmp_path: Path) -> None:
     path = tmp_path / "missing"
     wanted = {"type": "read_file", "payload": {"path": str(path)}, "max_retries": 1, "retry": AT_ONCE}
     job_id = ring.post("/jobs", wanted)["id"]

@@ -85,7 +85,7 @@ def test_it_leaves_with_0_and_every_line_it_said_is_json(urls):
         assert "request" in events
 
 
-def test_d53_a_port_that_is_taken_ends_it_with_1(urls):
+def test_d53_the_api_ends_with_1_where_its_port_is_taken(urls):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         code, said = refused_start("--port", str(taken.getsockname()[1]), **urls)
     assert code == 1

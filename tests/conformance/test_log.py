@@ -238,7 +238,7 @@ class TestConflicts:
         assert fold(log.history(won)).state is State.CANCELLED
         assert fold(log.history(opened)).state is State.READY
 
-    def test_of_many_writers_at_once_one_wins(self, log, ready):
+    def test_d26_of_many_writers_at_once_one_wins(self, log, ready):
         seen = log.history(ready)
         barrier = threading.Barrier(8)
 

@@ -68,7 +68,7 @@ def projector(dispatcher: Dispatcher, logs: Database) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("projector")
-def test_emptied_under_load(database: str, dispatcher: Dispatcher, private_redis: EmbeddedRedis) -> None:
+def test_t3_d13_emptied_under_load(database: str, dispatcher: Dispatcher, private_redis: EmbeddedRedis) -> None:
     with redis.Redis.from_url(private_redis.url) as client, load(database) as made:
         for _ in range(3):
             before = len(made)
@@ -90,7 +90,7 @@ def test_a_stream_deleted_under_load(database: str, dispatcher: Dispatcher, priv
 
 
 @pytest.mark.usefixtures("projector")
-def test_killed_under_load_and_restarted_empty(database: str, private_redis: EmbeddedRedis) -> None:
+def test_t3_d13_killed_under_load_and_restarted_empty(database: str, private_redis: EmbeddedRedis) -> None:
     with load(database) as made:
         wait_until(lambda: len(made) > 100)
         private_redis.kill()

@@ -99,7 +99,7 @@ def test_kill_9_of_a_child_and_of_a_whole_family(database: str, redis_url: str, 
         assert shot.lost() == {"worker", "scheduler"}
 
 
-def test_redis_flushed_twice(database: str, private_redis: EmbeddedRedis, tmp_path: Path) -> None:
+def test_t3_d13_redis_flushed_twice(database: str, private_redis: EmbeddedRedis, tmp_path: Path) -> None:
     with target(database, private_redis.url, tmp_path) as shot, redis.Redis.from_url(private_redis.url) as client:
         shot.ring.start_worker("--concurrency", "4")
         shot.load(300, seconds=0.02)

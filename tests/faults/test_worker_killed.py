@@ -51,7 +51,7 @@ def leases(ledger: Ledger, job_id: UUID) -> list[int]:
     return [entry.version for entry in ledger.history(job_id) if isinstance(entry.event, Leased)]
 
 
-def test_a_worker_killed_in_a_run_gives_the_job_back_at_once(ledger: Ledger, tmp_path: Path) -> None:
+def test_t1_d07_a_worker_killed_in_a_run_gives_the_job_back_at_once(ledger: Ledger, tmp_path: Path) -> None:
     path = tmp_path / "job"
     with worker_command(ledger) as command:
         job_id = send(ledger, "wait_for_file", {"path": str(path)})
@@ -73,7 +73,7 @@ def test_a_worker_killed_in_a_run_gives_the_job_back_at_once(ledger: Ledger, tmp
 
 
 @pytest.mark.parametrize("point", FAIL_POINTS)
-def test_killed_at_any_step_a_job_ends_exactly_once(ledger: Ledger, point: str) -> None:
+def test_t1_d25_killed_at_any_step_a_job_ends_exactly_once(ledger: Ledger, point: str) -> None:
     with worker_command(ledger, LEDGER_FAILPOINTS=point) as command:
         job_id = send(ledger, "add", {"a": 2, "b": 3})
         until(lambda: "worker died" in command.output)
@@ -87,7 +87,7 @@ def test_killed_at_any_step_a_job_ends_exactly_once(ledger: Ledger, point: str) 
     assert kinds(ledger, job_id).count(Kind.SUCCEEDED) == 1
 
 
-def test_a_job_that_kills_its_workers_is_dead_lettered_and_its_neighbours_are_not(
+def test_t9_d18_a_job_that_kills_its_workers_is_dead_lettered_and_its_neighbours_are_not(
     ledger: Ledger, tmp_path: Path
 ) -> None:
     with worker_command(ledger):
@@ -136,7 +136,7 @@ def test_children_leave_when_their_supervisor_is_killed(ledger: Ledger, tmp_path
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_one_signal_lets_running_jobs_finish(ledger: Ledger, tmp_path: Path, number: signal.Signals) -> None:
+def test_t2_d06_one_signal_lets_running_jobs_finish(ledger: Ledger, tmp_path: Path, number: signal.Signals) -> None:
     path = tmp_path / "job"
     with worker_command(ledger, "--processes", "2") as command:
         job_id = send(ledger, "wait_for_file", {"path": str(path)})
@@ -150,7 +150,7 @@ def test_one_signal_lets_running_jobs_finish(ledger: Ledger, tmp_path: Path, num
     assert workers(ledger) == []
 
 
-def test_past_the_grace_a_running_job_is_given_back(ledger: Ledger, tmp_path: Path) -> None:
+def test_t2_d06_past_the_grace_a_running_job_is_given_back(ledger: Ledger, tmp_path: Path) -> None:
     path = tmp_path / "job"
     with worker_command(ledger, WORKER_SHUTDOWN_TIMEOUT="300ms") as command:
         job_id = send(ledger, "wait_for_file", {"path": str(path)})

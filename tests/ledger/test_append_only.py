@@ -139,7 +139,7 @@ def test_the_application_cannot_get_round_the_guards(application, statement):
     ("column", "value"),
     [("version", "0"), ("version", "-1"), ("priority", "4"), ("priority", "-1"), ("queue", "''"), ("actor", "''")],
 )
-def test_the_table_itself_refuses_nonsense(owner, column, value):
+def test_d56_the_table_itself_refuses_nonsense(owner, column, value):
     row = {"version": "1", "priority": "2", "queue": "'q'", "actor": "'me'"} | {column: value}
     statement = f"""
         insert into ledger.events (job_id, kind, {", ".join(row)}) values (%s, 'enqueued', {", ".join(row.values())})

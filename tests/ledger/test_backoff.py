@@ -44,12 +44,12 @@ def is_uniform(sample: list[float], low: float, high: float) -> bool:
         ("exponential", [10, 20, 40, 80, 160]),
     ],
 )
-def test_the_curves(backoff, expected):
+def test_t16_d28_the_curves(backoff, expected):
     assert [delay(policy(backoff), n, None, Random(1)) for n in range(5)] == expected
 
 
 @pytest.mark.parametrize(("backoff", "n"), [("constant", 0), ("linear", 7), ("exponential", 3)])
-def test_the_cap_cuts_the_curve(backoff, n):
+def test_t16_d28_the_cap_cuts_the_curve(backoff, n):
     chosen = policy(backoff, base=10, top=75) if backoff != "constant" else policy(backoff, base=80, top=75)
 
     assert delay(chosen, n, None, Random(1)) == 75

@@ -41,7 +41,7 @@ PROOFS = {
     "WORKER_CONCURRENCY": "test_a_worker_runs_so_many_jobs_at_once_of_the_queues_it_is_given",
     "WORKER_QUEUES": "test_a_worker_runs_so_many_jobs_at_once_of_the_queues_it_is_given",
     "WORKER_POLL_INTERVAL": "test_an_idle_worker_looks_as_often_as_it_is_told_to",
-    "WORKER_SHUTDOWN_TIMEOUT": "test_past_the_grace_a_running_job_is_given_back",
+    "WORKER_SHUTDOWN_TIMEOUT": "test_t2_d06_past_the_grace_a_running_job_is_given_back",
     "WORKER_HEARTBEAT_INTERVAL": "test_a_handler_that_holds_the_interpreter_cannot_stop_the_heartbeat",
     "SCHEDULER_STALE_JOB_TIMEOUT": "test_a_scheduler_counts_the_leases_it_released",
     "SCHEDULER_POLL_INTERVAL": "test_the_scheduler_looks_as_often_as_it_is_told_to",

@@ -72,7 +72,7 @@ def _nodes(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield from _nodes(child)
 
 
-def test_a_fold_reads_its_batch_and_looks_up_the_rest_by_key(filled):
+def test_d56_a_fold_reads_its_batch_and_looks_up_the_rest_by_key(filled):
     for batch in (Batch(23_000, 23_200), Batch(23_000, 23_200, late=(17, 18))):
         with filled.transaction():
             engine.enter(filled, "ledger_read")
@@ -81,7 +81,7 @@ def test_a_fold_reads_its_batch_and_looks_up_the_rest_by_key(filled):
                     assert scanned(plan(filled, fold, batch.parameters())) == set(), projection.name
 
 
-def test_a_cursor_reads_positions_from_the_index_alone(filled):
+def test_d56_a_cursor_reads_positions_from_the_index_alone(filled):
     window = plan(filled, statement("ledger_projections", "read_window"), {"high": 23_000, "limit": 100})
     late = plan(filled, statement("ledger_projections", "read_late"), {"holes": "{[5,6),[9,12)}", "limit": 100})
     for nodes in (window, late):

@@ -60,7 +60,7 @@ def dispatcher(database: str, redis_url: str) -> Iterator[Dispatcher]:
         yield made
 
 
-def test_a_ready_job_gets_one_message_on_the_stream_of_its_queue_and_priority(
+def test_d61_a_ready_job_gets_one_message_on_the_stream_of_its_queue_and_priority(
     dispatcher: Dispatcher, lives: Lives, redis_url: str
 ) -> None:
     job = lives.enqueue("report.build", queue="reports", priority=Priority.HIGH)
@@ -228,7 +228,7 @@ def test_a_stream_that_was_deleted_is_noticed_by_the_next_message_and_filled_aga
     assert client.xinfo_groups(STREAM)[0]["name"] == keys.GROUP.encode()
 
 
-def test_a_message_that_is_gone_is_added_again(
+def test_d24_a_message_that_is_gone_is_added_again(
     dispatcher: Dispatcher, lives: Lives, logs: Database, client: redis.Redis, redis_url: str, monkeypatch
 ) -> None:
     monkeypatch.setattr(dispatch_repair, "AGE", "0 seconds")
@@ -338,7 +338,7 @@ def test_an_evicting_redis_is_refused_at_the_start_and_later(
         dispatcher.close()
 
 
-def test_an_idle_turn_asks_postgres_once_and_redis_not_at_all(
+def test_d35_an_idle_turn_asks_postgres_once_and_redis_not_at_all(
     dispatcher: Dispatcher, lives: Lives, client: redis.Redis, monkeypatch
 ) -> None:
     enqueue(lives.log)

@@ -320,7 +320,7 @@ def test_a_projection_shows_whether_anybody_serves_it(database, pool, lives, que
     assert {view.name: view.status for view in queries.list_projections()}["jobs"] == "building"
 
 
-def test_random_lives_are_counted_as_they_stand(pool, lives, queries):
+def test_t14_d02_random_lives_are_counted_as_they_stand(pool, lives, queries):
     made = [lives.enqueue(queue=f"q{n % 3}", priority=Priority(n % 4)) for n in range(40)]
     for _ in range(8):
         for job_id in made:

@@ -102,7 +102,7 @@ def running(*actions):
         raise errors[0]
 
 
-def test_a_rebuild_equals_the_live_read_models(database, pool, population):
+def test_t14_a_rebuild_equals_the_live_read_models(database, pool, population):
     fold_all(pool, batch_size=5)
     before = rows(database)
     done = rebuild(pool, PROJECTIONS, jobs=3, batch_size=7)
@@ -216,7 +216,7 @@ def test_what_commits_late_is_in_the_rebuilt_read_model(database, pool, lives, p
     assert execute(database, "select count(*) from ledger_read.jobs where job_id = %s", job_id) == [(1,)]
 
 
-def test_readers_see_nothing_change_or_go_back_while_a_rebuild_runs_under_traffic(database, pool, population):
+def test_t14_readers_see_nothing_change_or_go_back_while_a_rebuild_runs_under_traffic(database, pool, population):
     fold_all(pool)
     seen: dict[str, int] = {}
     looks = []

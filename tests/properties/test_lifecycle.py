@@ -248,14 +248,14 @@ def nothing_reached(monkeypatch):
     monkeypatch.setattr(Lifecycle, "reached", Counter())
 
 
-def test_every_step_outside_the_machine_is_refused_in_memory():
+def test_t15_d27_every_step_outside_the_machine_is_refused_in_memory():
     run_state_machine_as_test(Lifecycle, settings=QUICK)
 
     deaths = {"retries_exhausted", "permanent", "poison"}
     assert {*Kind, *deaths, "refused", "Recorded", "Conflict"} == set(Lifecycle.reached)
 
 
-def test_every_step_outside_the_machine_is_refused_in_postgres(database):
+def test_t15_d27_every_step_outside_the_machine_is_refused_in_postgres(database):
     pool = Database(database)
 
     class InPostgres(Lifecycle):

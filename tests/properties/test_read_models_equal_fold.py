@@ -151,7 +151,7 @@ def begin(database: str) -> Iterator[Callable]:
     max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 @given(program=st.lists(_actions, min_size=8, max_size=40), limit=st.integers(2, 40))
-def test_at_every_cursor_the_rows_are_those_of_the_events_read(begin, program, limit):
+def test_t14_d02_at_every_cursor_the_rows_are_those_of_the_events_read(begin, program, limit):
     with begin() as run:
         for action in program:
             run.perform(action)

@@ -41,7 +41,7 @@ def test_a_scheduled_job_is_enqueued_once_its_time_has_come(stage: Stage, due: D
     assert stage.bell.rung == 1
 
 
-def test_never_early(stage: Stage, due: Due) -> None:
+def test_d59_never_early(stage: Stage, due: Due) -> None:
     jobs = [stage.enqueue(delay=timedelta(milliseconds=20 * n)) for n in range(1, 6)]
     run_at = {job: stage.job(job).run_at for job in jobs}
     while due.enqueued < len(jobs):

@@ -120,7 +120,7 @@ def differences(past: Past) -> list[str]:
     return found
 
 
-def test_a_week_whose_jobs_have_ended_leaves_with_all_that_is_held_of_them(past: Past) -> None:
+def test_d32_a_week_whose_jobs_have_ended_leaves_with_all_that_is_held_of_them(past: Past) -> None:
     old, recent = past.ended(5), past.ended(0)
     past.age(3)
     past.execute("insert into ledger.notes (job_id, lease_version, number, message) values (%s, 2, 1, 'half')", old)

@@ -37,7 +37,7 @@ def databases(database: str) -> Iterator[list[Database]]:
         each.close()
 
 
-def test_each_due_job_is_enqueued_exactly_once(stage: Stage, databases: list[Database]) -> None:
+def test_t5_d19_each_due_job_is_enqueued_exactly_once(stage: Stage, databases: list[Database]) -> None:
     jobs = make_due_jobs(stage)
     services = [Due(database, Bell(), batch_size=100) for database in databases]
     turn_together(services)

@@ -63,7 +63,7 @@ def watch(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> Watch:
     return made
 
 
-def test_leases_of_a_silent_worker_are_released_and_counted(stage: Stage, watch: Watch) -> None:
+def test_t1_d18_leases_of_a_silent_worker_are_released_and_counted(stage: Stage, watch: Watch) -> None:
     job = stage.enqueue()
     stage.lease(job, "w1")
     beat(stage, "w1", TIMEOUT * 2)
@@ -76,7 +76,7 @@ def test_leases_of_a_silent_worker_are_released_and_counted(stage: Stage, watch:
     assert (watch.silent.released, stage.bell.rung) == (1, 1)
 
 
-def test_the_outcome_of_a_worker_that_wakes_up_late_is_refused(stage: Stage, watch: Watch) -> None:
+def test_t6_d17_the_outcome_of_a_worker_that_wakes_up_late_is_refused(stage: Stage, watch: Watch) -> None:
     job = stage.enqueue()
     stage.lease(job, "w1")
     seen = stage.log.history(job)
@@ -87,7 +87,7 @@ def test_the_outcome_of_a_worker_that_wakes_up_late_is_refused(stage: Stage, wat
     assert isinstance(outcome, Conflict)
 
 
-def test_a_worker_that_beats_keeps_its_leases_however_long_they_last(stage: Stage, watch: Watch) -> None:
+def test_t8_d17_a_worker_that_beats_keeps_its_leases_however_long_they_last(stage: Stage, watch: Watch) -> None:
     job = stage.enqueue()
     stage.lease(job, "w1")
     for _ in range(4):

@@ -141,7 +141,7 @@ def test_what_has_gathered_is_one_append(bench: Bench) -> None:
     assert {bench.job(run).state for run in runs} == {"succeeded"}
 
 
-def test_a_late_outcome_is_refused_told_and_counted(bench: Bench) -> None:
+def test_t6_d26_a_late_outcome_is_refused_told_and_counted(bench: Bench) -> None:
     late, timely = bench.runs_of(2)
     bench.interfere(late, commands.cancel(late.state))
     bench.conclude(late)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ledger.runtime.embedded import EmbeddedRedis
 
 
-def test_duplicate_stale_and_forged_messages_make_one_run(ledger: Ledger) -> None:
+def test_t6_d16_d20_duplicate_stale_and_forged_messages_make_one_run(ledger: Ledger) -> None:
     runs = []
 
     @ledger.job("once")
@@ -46,7 +46,9 @@ def test_duplicate_stale_and_forged_messages_make_one_run(ledger: Ledger) -> Non
     assert kinds(ledger, job_id) == [Kind.ENQUEUED, Kind.LEASED, Kind.SUCCEEDED]
 
 
-def test_an_unknown_type_is_put_back_for_a_worker_that_knows_it(ledger: Ledger, database: str, redis_url: str) -> None:
+def test_t16_d05_an_unknown_type_is_put_back_for_a_worker_that_knows_it(
+    ledger: Ledger, database: str, redis_url: str
+) -> None:
     @ledger.job("known")
     def known() -> str:
         return "known"
@@ -81,7 +83,7 @@ def test_a_message_that_names_another_type_than_the_log_gives_the_lease_back(led
     assert ledger.history(job_id)[-1].event.reason == "unknown_type"
 
 
-def test_without_redis_ready_jobs_come_from_the_read_model(database: str, private_redis: EmbeddedRedis) -> None:
+def test_d60_without_redis_ready_jobs_come_from_the_read_model(database: str, private_redis: EmbeddedRedis) -> None:
     url = private_redis.url
     with ledger_on(database, url) as ledger:
 

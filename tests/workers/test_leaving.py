@@ -38,7 +38,7 @@ def test_running_jobs_are_finished(ledger: Ledger) -> None:
     assert depth(ledger) == 1
 
 
-def test_what_is_not_finished_in_time_is_released_and_runs_elsewhere(ledger: Ledger) -> None:
+def test_t2_d06_what_is_not_finished_in_time_is_released_and_runs_elsewhere(ledger: Ledger) -> None:
     began, stop = threading.Event(), threading.Event()
 
     @ledger.job("endless")

@@ -51,7 +51,7 @@ def pending(server: redis.Redis, queue: str, priority: Priority = Priority.MEDIU
     return server.xpending(keys.stream(queue, priority), keys.GROUP)["pending"]
 
 
-def test_order_is_by_queue_and_strictly_by_priority_inside(server: redis.Redis, redis_url: str) -> None:
+def test_t10_d37_order_is_by_queue_and_strictly_by_priority_inside(server: redis.Redis, redis_url: str) -> None:
     for queue in ("b", "a"):
         for priority in reversed(Priority):
             add(server, queue, priority, 2)
@@ -67,7 +67,7 @@ def test_never_more_than_wanted(server: redis.Redis, redis_url: str) -> None:
         assert [len(messages.take(count)) for count in (1, 7, 100)] == [1, 7, 12]
 
 
-def test_acknowledged_messages_leave_with_the_next_read(server: redis.Redis, redis_url: str) -> None:
+def test_d32_acknowledged_messages_leave_with_the_next_read(server: redis.Redis, redis_url: str) -> None:
     add(server, "a", count=3)
     with reading(redis_url) as messages:
         messages.acknowledge(messages.take(2))
@@ -85,7 +85,7 @@ def test_an_idle_worker_gets_a_new_message_at_once(server: redis.Redis, redis_ur
         assert delivery.queue == "b"
 
 
-def test_what_all_streams_bring_at_once_is_not_stranded(server: redis.Redis, redis_url: str) -> None:
+def test_t11_d12_what_all_streams_bring_at_once_is_not_stranded(server: redis.Redis, redis_url: str) -> None:
     def feed() -> None:
         for queue in ("a", "b"):
             for priority in Priority:
@@ -140,7 +140,7 @@ def test_put_back_is_for_anybody(server: redis.Redis, redis_url: str) -> None:
         assert [d.message for d in other.take(9)] == [d.message for d in taken]
 
 
-def test_messages_of_silent_workers_are_taken_over_and_the_workers_forgotten(
+def test_t12_d15_d32_messages_of_silent_workers_are_taken_over_and_the_workers_forgotten(
     server: redis.Redis, redis_url: str
 ) -> None:
     stream = keys.stream("a", Priority.MEDIUM)
@@ -169,7 +169,7 @@ def test_what_is_not_a_message_is_dropped(server: redis.Redis, redis_url: str) -
         assert server.xlen(keys.stream("a", Priority.HIGH)) == 0
 
 
-def test_closing_leaves_no_consumer(server: redis.Redis, redis_url: str) -> None:
+def test_d32_closing_leaves_no_consumer(server: redis.Redis, redis_url: str) -> None:
     add(server, "a", Priority.LOW)  # Redis 7.0 makes no consumer for a read that brings nothing
     with reading(redis_url) as messages:
         messages.acknowledge(messages.take(1))
@@ -178,7 +178,7 @@ def test_closing_leaves_no_consumer(server: redis.Redis, redis_url: str) -> None
         assert server.xinfo_consumers(keys.stream("a", priority), keys.GROUP) == []
 
 
-def test_weights_share_the_messages_while_all_queues_have_work(server: redis.Redis, redis_url: str) -> None:
+def test_t10_d22_weights_share_the_messages_while_all_queues_have_work(server: redis.Redis, redis_url: str) -> None:
     for queue in ("a", "b", "c"):
         add(server, queue, count=200)
     with reading(redis_url, "a:6,b:3,c:1") as messages:
