@@ -107,7 +107,8 @@ class Log(Protocol):
     def lease(self, leases: Sequence[Lease], worker_id: str) -> list[tuple[Entry, ...]]:
         """Append `leased` where the job is still ready at that very version, and return the histories of the jobs won.
 
-        May be lost in a crash of Postgres; the nonce then keeps the loser's outcome out.
+        A version of a job may occur once in a call; of several versions of one job one is granted at most. May be lost
+        in a crash of Postgres; the nonce then keeps the loser's outcome out.
         """
         ...
 

@@ -14,6 +14,8 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+_LAST_VERSION = 2**31 - 2
+
 
 class Message(msgspec.Struct, frozen=True):
     """A job that became ready at `version`, for its `attempt`-th run."""
@@ -31,7 +33,7 @@ class Message(msgspec.Struct, frozen=True):
 def parse(fields: Mapping[bytes, bytes]) -> Message | None:
     """Return the message of a stream entry, or None for one that is not ours to understand."""
     try:
-        return Message(
+        found = Message(
             UUID(fields[b"job"].decode()),
             int(fields[b"version"]),
             int(fields.get(b"attempt", b"1")),
@@ -39,3 +41,5 @@ def parse(fields: Mapping[bytes, bytes]) -> Message | None:
         )
     except (KeyError, ValueError):
         return None
+    # What no job can ever reach would be refused with all that it is asked for together with.
+    return found if 1 <= found.version <= _LAST_VERSION else None

@@ -1,6 +1,6 @@
 -- Leases the jobs that are still ready at the very version a dispatch message named, and reads what a worker needs.
 --
---   leases        one JSON array of {job_id, version, nonce}, a job at most once
+--   leases        one JSON array of {job_id, version, nonce}, a version of a job at most once
 --   worker_id     who leases
 --   lock_timeout  how long to wait for somebody's open transaction that holds one of these places
 --

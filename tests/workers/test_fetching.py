@@ -46,6 +46,27 @@ def test_t6_d16_d20_duplicate_stale_and_forged_messages_make_one_run(ledger: Led
     assert kinds(ledger, job_id) == [Kind.ENQUEUED, Kind.LEASED, Kind.SUCCEEDED]
 
 
+def test_t6_a_forged_message_hides_no_true_one(ledger: Ledger) -> None:
+    """T6: among messages of one job that come at once, whatever their versions, the true one leases it, once."""
+    runs = []
+
+    @ledger.job("once")
+    def once() -> None:
+        runs.append(1)
+
+    versions = ([1, 7], [7, 1], [2**31 - 1, 1, 2**31 - 2, 2**40, -1, 0, 1])
+    jobs = [ledger.enqueue("once") for _ in versions]
+    for job_id, forged in zip(jobs, versions, strict=True):
+        for version in forged:
+            dispatch(ledger, job_id, version)
+    with working(ledger, concurrency=20):
+        for job_id in jobs:
+            assert ended(ledger, job_id).state == "succeeded"
+        until(lambda: depth(ledger) == 0)
+    assert runs == [1] * 3
+    assert [kinds(ledger, job_id) for job_id in jobs] == [[Kind.ENQUEUED, Kind.LEASED, Kind.SUCCEEDED]] * 3
+
+
 def test_t16_d05_an_unknown_type_is_put_back_for_a_worker_that_knows_it(
     ledger: Ledger, database: str, redis_url: str
 ) -> None:

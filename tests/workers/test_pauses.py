@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from ledger import Ledger
+    from ledger.runtime.database import Database
     from ledger.runtime.embedded import EmbeddedRedis
 
 WHO = {"actor": "cli:test"}
@@ -59,6 +60,25 @@ def test_a_pause_holds_from_the_moment_it_is_made(ledger: Ledger) -> None:
     assert ledger.log.lease([Lease(job_id, 1, "nonce")], "w-1") == []
     pauses.resume(ledger.database, "default", **WHO)
     assert len(ledger.log.lease([Lease(job_id, 1, "nonce")], "w-1")) == 1
+
+
+def test_a_queue_resumed_while_its_lease_is_refused_loses_no_job(ledger: Ledger, monkeypatch) -> None:
+    """Between the refusal and the look for its cause the queue may have been resumed; nobody sends the job again."""
+    ran = add_handler(ledger)
+    paused = pauses.paused
+    resumed = []
+
+    def resumed_first(database: Database) -> frozenset[str]:
+        resumed.append(pauses.resume(database, "default", **WHO))
+        return paused(database)
+
+    monkeypatch.setattr("ledger_workers.pauses.paused", resumed_first)
+    pauses.pause(ledger.database, "default", **WHO)
+    with working(ledger):
+        job_id = send(ledger, "note")
+        assert ended(ledger, job_id).state == "succeeded"
+    assert resumed[0], "the lease was refused first"
+    assert ran == [job_id]
 
 
 def test_what_runs_goes_on(ledger: Ledger) -> None:

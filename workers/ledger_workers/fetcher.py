@@ -173,11 +173,14 @@ class Fetcher:
     def _of_paused(self, leased: set[UUID]) -> list[Delivery]:
         """Return the messages whose lease was refused because their queue is paused: they are needed later.
 
-        Of a queue that is resumed at this very moment they are lost; dispatch finds such jobs and sends them again.
+        The others are of no use, unless their queue was paused then and is not any more: so they are asked for again.
         """
         self._pauses.look()
-        paused = self._pauses.queues
-        return [each for each in self._kept if each.queue in paused and each.message.job_id not in leased]
+        refused = [each for each in self._kept if each.message.job_id not in leased]
+        back = [each for each in refused if each.queue in self._pauses.queues]
+        if again := [each.message for each in refused if each not in back]:
+            self._lease(again)
+        return back
 
     def _lease(self, messages: list[Message]) -> set[UUID]:
         """Lease what these messages name, and return the jobs that are ours now."""

@@ -130,16 +130,13 @@ class Leases:
 
     def take(self, messages: Iterable[Message]) -> list[Run]:
         """Lease the jobs these messages name, as many as are still ready, in the order given. May raise Unavailable."""
-        newest: dict[int, Message] = {}
-        for message in messages:
-            known = newest.get(message.job_id.int)
-            if known is None or known.version < message.version:
-                newest[message.job_id.int] = message
+        # Several versions of one job are all asked for: which of them is true the log knows, and only that one wins.
+        wanted = {(message.job_id.int, message.version): message for message in messages}
         # Never used twice: a fresh beginning a batch, and the place in it.
         batch = secrets.token_hex(8)
         wishes = [
             _Wish(Lease(each.job_id, each.version, f"{batch}{n:x}"), self._board.lease(each.job_id))
-            for n, each in enumerate(newest.values())
+            for n, each in enumerate(wanted.values())
         ]
         try:
             histories = self._log.lease([wish.lease for wish in wishes], self._worker_id)
@@ -158,13 +155,12 @@ class Leases:
         histories, corrupt = readable(self._log, [wish.lease.job_id for wish in wishes])
         left = [wish for wish in wishes if (error := corrupt.get(wish.lease.job_id)) and not self._bury(wish, error)]
         self._doubted = left
-        ours = {wish.lease.job_id: history for wish in wishes if (history := _granted(wish, histories))}
-        return self._runs([wish for wish in wishes if wish not in left], ours)
+        return self._runs([wish for wish in wishes if wish not in left], histories)
 
     def _runs(self, wishes: Sequence[_Wish], histories: Histories) -> list[Run]:
         runs: list[Run] = []
         for wish in wishes:
-            history = histories.get(wish.lease.job_id)
+            history = _granted(wish, histories)
             if history is not None and (state := fold(history)) is not None:
                 job = job_of(state, self._worker_id, history[0].trace.traceparent)
                 runs.append(Run(state, job, wish.line))
