@@ -11,7 +11,7 @@ from ledger.errors import Breach, InvalidRequest, MalformedJson
 from ledger.strict_json import decode
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 
 def read_payload(text: str) -> bytes:
@@ -19,8 +19,7 @@ def read_payload(text: str) -> bytes:
     if text == "-":
         body = sys.stdin.buffer.read()
     elif text.startswith("@"):
-        with click.open_file(text[1:], "rb") as file:
-            body = file.read()
+        body = _read_file(text[1:])
     else:
         body = text.encode()
     json_object(body, "/payload")
@@ -42,4 +41,21 @@ def pairs(texts: Sequence[str]) -> dict[str, str]:
     found = [text.partition("=") for text in texts]
     if any(not separator for _, separator, _ in found):
         raise click.UsageError("--metadata takes KEY=VALUE")
-    return {key: value for key, _, value in found}
+    made = {key: value for key, _, value in found}
+    if len(made) < len(found):
+        raise click.UsageError("--metadata gives a key twice")
+    return made
+
+
+def given_members(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what was given as members of a request; what is empty stays, to be refused and not to be ignored."""
+    members = {name: value for name, value in options.items() if value is not None and value != ()}
+    return members | ({"metadata": pairs(members["metadata"])} if "metadata" in members else {})
+
+
+def _read_file(name: str) -> bytes:
+    try:
+        with click.open_file(name, "rb") as file:
+            return file.read()
+    except OSError as error:
+        raise click.BadParameter(f"{name} cannot be read: {error.strerror}", param_hint="--payload") from error

@@ -5,13 +5,12 @@
 
 from __future__ import annotations
 
-import threading
 from typing import TYPE_CHECKING, Any
 
 import click
 import orjson
 
-from ledger.cli_arguments import json_object, pairs, read_payload
+from ledger.cli_arguments import given_members, json_object, read_payload
 from ledger.cli_group import RoomGroup
 from ledger.cli_output import (
     ExitCode,
@@ -20,7 +19,6 @@ from ledger.cli_output import (
     changed,
     coloured,
     connect,
-    data,
     emit,
     emit_json,
     example,
@@ -42,7 +40,6 @@ if TYPE_CHECKING:
     from ledger.resources import Resource
 
 JOB_ID = "019f7c3e-5a10-7000-8000-000000000000"
-LOOK_EVERY = 0.1
 
 
 @click.group(cls=RoomGroup, prefix="job.", context_settings={"help_option_names": ["-h", "--help"]})
@@ -72,19 +69,18 @@ def job() -> None:
 def enqueue(type_: str, payload: str, wait: bool, output: str, **given: Any) -> None:
     """Make a job."""
     ledger = _ledger()
-    members: dict[str, Any] = {"type": type_, **{name: value for name, value in given.items() if value}}
-    members |= {name: given[name] for name in ("max_retries", "payload_version") if given[name] is not None}
+    members: dict[str, Any] = {"type": type_, **given_members(given)}
     members |= {"id": members.pop("id_")} if "id_" in members else {}
-    members |= {"metadata": pairs(given["metadata"])} if given["metadata"] else {}
-    members |= {"retry": json_object(given["retry"], "/retry")} if given["retry"] else {}
+    members |= {"retry": json_object(members["retry"], "/retry")} if "retry" in members else {}
     body = read_payload(payload)
     made = ledger.submit(ledger.checked(members, body), actor=actor())
-    resource = _resource(ledger, str(made.job_id))
-    past = "enqueued already" if made.replayed else "scheduled" if resource["state"] == "scheduled" else "enqueued"
-    changed("job", made.job_id, past, resource, output if not wait else "text")
+    job_id = str(made.job_id)
+    if not wait or output == "text":
+        resource = _of(ledger.get(job_id))
+        past = "enqueued already" if made.replayed else "scheduled" if resource["state"] == "scheduled" else "enqueued"
+        changed("job", job_id, past, resource, output)
     if wait:
-        _follow(ledger, str(made.job_id), output)
-        _end_with(ledger, str(made.job_id))
+        _wait(ledger, job_id, output)
 
 
 @job.command(epilog=example(f"ledger job get {JOB_ID}", f"ledger job get {JOB_ID} --version 3"))
@@ -109,7 +105,9 @@ def events(job_id: str, follow: bool, output: str) -> None:
     """Show everything that ever happened to a job, as a timeline."""
     ledger = _ledger()
     if follow:
-        _follow(ledger, job_id, output)
+        from ledger.cli_following import follow_job  # noqa: PLC0415
+
+        follow_job(ledger, job_id, output)
     else:
         emit(_event_resources(ledger.history(job_id)), output, _timeline)
         if output == "text":
@@ -180,10 +178,6 @@ def _ledger() -> Ledger:
     return Ledger(database_url=here.database_url, redis_url=here.redis_url, settings=here.settings, actor=here.actor)
 
 
-def _resource(ledger: Ledger, job_id: str) -> Resource:
-    return _of(ledger.get(job_id))
-
-
 def _as_it_was(job_id: str, version: int | None, moment: datetime | None) -> Resource:
     """Return the job after so many events, or at a time; with neither, as it is."""
     history = [
@@ -226,36 +220,19 @@ def _timeline(events: Sequence[Resource]) -> Table:
     return timeline(events)
 
 
-def _follow(ledger: Ledger, job_id: str, output: str) -> None:
-    """Show the history as it grows, until the job has ended or is dead."""
-    from ledger.timeline import timeline  # noqa: PLC0415
+def _wait(ledger: Ledger, job_id: str, output: str) -> None:
+    """Wait until the job has ended, and fail unless it succeeded. As JSON it is told once: as it ended."""
+    from ledger.cli_following import await_end, follow_job  # noqa: PLC0415
 
-    shown: list[Resource] = []
-    never = threading.Event()
-    while True:
-        history = ledger.history(job_id)
-        fresh = _event_resources(history)[len(shown) :]
-        if fresh and output == "text":
-            data().print(timeline(fresh, before=shown[-1] if shown else None))
-        if output != "text":
-            emit_json(fresh, "jsonl")
-        shown += fresh
-        if _has_ended(history):
-            return
-        never.wait(LOOK_EVERY)
-
-
-def _has_ended(history: Sequence[Entry]) -> bool:
-    from ledger.job import State, fold  # noqa: PLC0415
-
-    state = fold(history)
-    return state is None or state.state.is_end or state.state is State.DEAD
-
-
-def _end_with(ledger: Ledger, job_id: str) -> None:
-    state = ledger.get(job_id).state.value
-    if state != "succeeded":
-        raise Failure(f"the job is {state}")
+    if output == "text":
+        follow_job(ledger, job_id, output)
+    else:
+        await_end(ledger, job_id)
+    job = ledger.get(job_id)
+    if output != "text":
+        emit_json(_of(job), output)
+    if job.state != "succeeded":
+        raise Failure(f"the job is {job.state}")
 
 
 def _instant(text: str | None, pointer: str) -> datetime | None:

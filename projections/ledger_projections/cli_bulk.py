@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ledger.cli_output import ExitCode, Failure, agree, changed, connect, emit, example, output_option, say
-from ledger_projections.cli_doors import shown
-from ledger_projections.cli_lists import PRIORITIES, STATES, Instant, Words
+from ledger_projections.cli_doors import JOB_ID, shown
 from ledger_projections.cli_progress import progress
+from ledger_projections.cli_types import PRIORITIES, STATES, Instant, Words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from ledger_projections.queries import Queries
 
     Command = Callable[..., Any]
-
-JOB_ID = "019f7c3e-5a10-7000-8000-000000000000"
 
 PAST = {"cancel": "cancelled", "retry": "retried", "discard": "discarded"}
 
@@ -145,7 +143,8 @@ def _change_one(app: Ledger, verb: str, name: str, how: dict[str, Any], output: 
         if not letter:
             raise
         raise Failure(f"job/{job_id} not {PAST[verb]}: it is no longer dead of {name}", ExitCode.CONFLICT) from error
-    changed("job", job.id, PAST[verb], job_resource(job), output)
+    status = {"status": "deleted"} if verb == "discard" else {}  # as DELETE /dlq/{id} answers
+    changed("job", job.id, PAST[verb], job_resource(job) | status, output)
 
 
 def _action(

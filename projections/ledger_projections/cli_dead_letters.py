@@ -8,9 +8,9 @@ import click
 
 from ledger.cli_group import RoomGroup
 from ledger.cli_output import coloured, emit, example, not_found, output_option, plain, say, table, when
-from ledger_projections.cli_bulk import JOB_ID, change, in_bulk
-from ledger_projections.cli_doors import reading, shown, span
-from ledger_projections.cli_lists import Instant, Words, paging
+from ledger_projections.cli_bulk import change, in_bulk
+from ledger_projections.cli_doors import JOB_ID, reading, shown, span
+from ledger_projections.cli_types import Instant, Text, Words, paging
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,7 +29,7 @@ def dlq() -> None:
 def narrowing(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command the filters of dead letters."""
     for option in (
-        click.option("--error-contains", metavar="TEXT", help="In the error's type or message."),
+        click.option("--error-contains", type=Text(), metavar="TEXT", help="In the error's type or message."),
         click.option("--failed-before", type=Instant(), metavar="TIME"),
         click.option("--failed-after", type=Instant(), metavar="TIME"),
         click.option("--queue", type=Words(), default=(), metavar="QUEUES"),

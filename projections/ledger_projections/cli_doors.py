@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from ledger_projections.queries import Queries
 
 
+JOB_ID = "019f7c3e-5a10-7000-8000-000000000000"
+"""For examples."""
+
+
 @contextmanager
 def opened(name: str, size: int = 1) -> Generator[tuple[Installation, Database]]:
     """Lend the installation and a pool of connections to its database."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,7 +10,6 @@ from ledger.cli_output import (
     ExitCode,
     Failure,
     coloured,
-    connect,
     emit,
     example,
     output_option,
@@ -20,60 +18,18 @@ from ledger.cli_output import (
     table,
     when,
 )
+from ledger_projections.cli_doors import JOB_ID, opened, reading
+from ledger_projections.cli_types import PRIORITIES, RUN_STATES, STATES, Id, Instant, Text, Words, paging
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
-    from datetime import datetime
+    from collections.abc import Callable
+    from uuid import UUID
 
     from rich.table import Table
 
     from ledger.job import JobState
     from ledger.resources import Resource
     from ledger_projections.paging import Page
-    from ledger_projections.queries import Queries
-
-OLD_STATES = {"pending": "ready", "queued": "ready", "processing": "running", "completed": "succeeded"}
-STATES = ("scheduled", "ready", "running", "retrying", "succeeded", "dead", "cancelled", "discarded")
-RUN_STATES = ("running", "succeeded", "failed", "dead", "snoozed", "released", "crashed", "cancelled")
-PRIORITIES = ("critical", "high", "medium", "low")
-
-
-class Words(click.ParamType):  # pyright: ignore[reportMissingTypeArgument] — generic in newer releases only
-    """Comma-separated words; where they are known, only those."""
-
-    name = "words"
-
-    def __init__(self, *known: str) -> None:
-        self._known = known
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
-        if isinstance(value, tuple):
-            return value
-        words = tuple(OLD_STATES.get(word.strip(), word.strip()) for word in str(value).split(","))
-        for word in words:
-            if self._known and word not in self._known:
-                self.fail(f"{word!r} is not one of {', '.join(self._known)}", param, ctx)
-        return words
-
-
-class Instant(click.ParamType):  # pyright: ignore[reportMissingTypeArgument] — generic in newer releases only
-    """A time in RFC 3339."""
-
-    name = "time"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
-        from ledger.requests import instant  # noqa: PLC0415 — the help page needs none of this
-
-        try:
-            return instant(value)
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
-
-
-def paging(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a list its page options."""
-    limit = click.option("--limit", type=click.IntRange(1, 1000), default=100, help="Rows a page.  [default: 100]")
-    return limit(click.option("--cursor", help="Go on where the page before ended.")(command))
 
 
 @click.command("list", epilog=example("ledger job list --state retrying,dead --queue mail"))
@@ -81,11 +37,13 @@ def paging(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--type", "type_", type=Words(), default=(), metavar="TYPES", help="Job types.")
 @click.option("--queue", type=Words(), default=(), metavar="QUEUES")
 @click.option("--priority", type=Words(*PRIORITIES), default=(), metavar="PRIORITIES")
-@click.option("--worker-id", help="Running there now.")
-@click.option("--correlation-id")
+@click.option("--worker-id", type=Text(), help="Running there now.")
+@click.option("--correlation-id", type=Text())
+@click.option("--schedule-id", type=Id(), metavar="ID", help="Made by this schedule.")
 @click.option("--created-after", type=Instant(), metavar="TIME")
 @click.option("--created-before", type=Instant(), metavar="TIME")
 @click.option("--order", type=click.Choice(["desc", "asc"]), default="desc", help="[default: desc, newest first]")
+@click.option("--include", type=click.Choice(["payload"]), help="In JSON; then at most 100 a page.")
 @paging
 @output_option
 def list_jobs(
@@ -94,12 +52,15 @@ def list_jobs(
     queue: tuple[str, ...],
     priority: tuple[str, ...],
     order: str,
+    include: str | None,
     limit: int,
     cursor: str | None,
     output: str,
     **given: Any,
 ) -> None:
     """List jobs, newest first."""
+    if include and limit > MOST_PAYLOADS:
+        raise click.UsageError(f"with --include payload, --limit is {MOST_PAYLOADS} at most")
     from ledger.events import Priority  # noqa: PLC0415
     from ledger.resources import job_resource  # noqa: PLC0415
     from ledger_projections.filters import JobFilter  # noqa: PLC0415
@@ -112,12 +73,16 @@ def list_jobs(
         oldest_first=order == "asc",
         **given,
     )
-    with _queries() as queries:
-        page: Page[JobState] = _page(lambda: queries.list_jobs(filters, limit=limit, cursor=cursor))
-    emit([job_resource(job, payload=False) for job in page.items], output, _jobs)
-    _mention_next(page, "No jobs match." if any((state, type_, queue, priority)) else _NO_JOBS)
+    with reading() as queries:
+        page: Page[JobState] = _page(
+            lambda: queries.list_jobs(filters, limit=limit, cursor=cursor, with_payload=include is not None)
+        )
+    emit([job_resource(job, payload=include is not None) for job in page.items], output, _jobs)
+    any_job = JobFilter(oldest_first=filters.oldest_first)
+    _mention_next(page, _NO_JOBS if filters == any_job and cursor is None else "No jobs match.")
 
 
+MOST_PAYLOADS = 100
 _NO_JOBS = "No jobs yet: `ledger job enqueue example.hello`."
 
 
@@ -126,16 +91,20 @@ def execution() -> None:
     """See the attempts: which run, where, how long."""
 
 
-@execution.command("list", epilog=example("ledger execution list --state failed,crashed"))
+@execution.command(
+    "list", epilog=example("ledger execution list --state failed,crashed", f"ledger execution list {JOB_ID}")
+)
+@click.argument("job_id", required=False)
 @click.option("--state", type=Words(*RUN_STATES), default=(), metavar="STATES", help="Such as failed,crashed.")
 @click.option("--type", "type_", type=Words(), default=(), metavar="TYPES", help="Job types.")
 @click.option("--queue", type=Words(), default=(), metavar="QUEUES")
-@click.option("--worker-id")
+@click.option("--worker-id", type=Text())
 @click.option("--started-after", type=Instant(), metavar="TIME")
 @click.option("--started-before", type=Instant(), metavar="TIME")
 @paging
 @output_option
 def list_executions(
+    job_id: str | None,
     state: tuple[str, ...],
     type_: tuple[str, ...],
     queue: tuple[str, ...],
@@ -144,12 +113,13 @@ def list_executions(
     output: str,
     **given: Any,
 ) -> None:
-    """List attempts, the latest started first."""
+    """List attempts, the latest started first; with JOB_ID, those of one job."""
     from ledger_projections.filters import ExecutionFilter  # noqa: PLC0415
     from ledger_projections.views import resource  # noqa: PLC0415
 
-    filters = ExecutionFilter(states=state, types=type_, queues=queue, **given)
-    with _queries() as queries:
+    job = None if job_id is None else _known(job_id)
+    filters = ExecutionFilter(job_id=job, states=state, types=type_, queues=queue, **given)
+    with reading() as queries:
         page = _page(lambda: queries.list_executions(filters, limit=limit, cursor=cursor))
     emit([resource(view) for view in page.items], output, _executions)
     _mention_next(page, "No attempts match.")
@@ -166,7 +136,7 @@ def list_projections(output: str) -> None:
     """List the projections and their lag."""
     from ledger_projections.views import resource  # noqa: PLC0415
 
-    with _queries() as queries:
+    with reading() as queries:
         emit([resource(view) for view in queries.list_projections()], output, _projections)
 
 
@@ -176,21 +146,21 @@ def stats(output: str) -> None:
     """See the numbers of the last day."""
     from ledger_projections.views import resource  # noqa: PLC0415
 
-    with _queries() as queries:
+    with reading() as queries:
         emit(resource(queries.stats()), output, _stats)
 
 
-@contextmanager
-def _queries() -> Generator[Queries]:
-    from ledger.runtime.database import Database  # noqa: PLC0415
-    from ledger_projections.queries import Queries  # noqa: PLC0415
+def _known(job_id: str) -> UUID:
+    """Return the id of a job that there is."""
+    from ledger import ids  # noqa: PLC0415
+    from ledger.errors import JobNotFound  # noqa: PLC0415
+    from ledger.postgres import PostgresLog  # noqa: PLC0415
 
-    here = connect()
-    database = Database(here.database_url, size=1, name="ledger-cli")
-    try:
-        yield Queries(database, silent_after=here.settings.scheduler_stale_job_timeout)
-    finally:
-        database.close()
+    found = ids.parse(job_id)
+    with opened("ledger-cli") as (_, database):
+        if found is None or not PostgresLog(database).history(found):
+            raise JobNotFound(job_id)
+    return found
 
 
 def _page(read: Callable[[], Page[Any]]) -> Page[Any]:

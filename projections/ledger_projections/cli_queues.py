@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ledger.cli_group import RoomGroup
-from ledger.cli_output import changed, emit, example, output_option, plain, table, when
+from ledger.cli_output import changed, emit, example, not_found, output_option, plain, table, when
 from ledger.durations import in_words
 from ledger_projections.cli_doors import opened, reading, shown, span
 
@@ -18,6 +18,17 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from ledger.resources import Resource
+
+
+def _nameable(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
+    from ledger.settings import QUEUE_NAME  # noqa: PLC0415 — help must not wait for imports
+
+    if not QUEUE_NAME.fullmatch(value):
+        not_found(f"queue not found: {value!r} cannot be the name of a queue")
+    return value
+
+
+_name = click.argument("name", callback=_nameable)
 
 
 @click.group(cls=RoomGroup, prefix="queue.")
@@ -34,7 +45,7 @@ def list_queues(output: str) -> None:
 
 
 @queue.command("stats", epilog=example("ledger queue stats mail --window 24h"))
-@click.argument("name")
+@_name
 @click.option("--window", default="1h", help="How far back, such as 15m.  [default: 1h]")
 @output_option
 def queue_stats(name: str, window: str, output: str) -> None:
@@ -44,7 +55,7 @@ def queue_stats(name: str, window: str, output: str) -> None:
 
 
 @queue.command("pause", epilog=example("ledger queue pause mail --reason 'the mail server is ill'"))
-@click.argument("name")
+@_name
 @click.option("--reason", help="Why; shown with the queue.")
 @output_option
 def pause_queue(name: str, reason: str | None, output: str) -> None:
@@ -55,7 +66,7 @@ def pause_queue(name: str, reason: str | None, output: str) -> None:
 
 
 @queue.command("resume", epilog=example("ledger queue resume mail"))
-@click.argument("name")
+@_name
 @click.option("--reason", help="Why; kept on record.")
 @output_option
 def resume_queue(name: str, reason: str | None, output: str) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from ledger.cli_arguments import pairs, read_payload
+from ledger.cli_arguments import given_members, read_payload
 from ledger.cli_group import RoomGroup
 from ledger.cli_jobs import describe
 from ledger.cli_output import actor, changed, coloured, connect, emit, example, output_option, plain, table, when
@@ -185,9 +185,7 @@ def _store() -> Generator[tuple[Schedules, Doors]]:
 
 def _members(given: dict[str, Any]) -> tuple[dict[str, Any], bytes | None]:
     """Return what was given as members of a request, and the payload as it was written."""
-    members = {name: value for name, value in given.items() if value is not None and value != ()}
-    if "metadata" in members:
-        members["metadata"] = pairs(members["metadata"])
+    members = given_members(given)
     payload = None
     if "payload" in members:
         payload = read_payload(members["payload"])

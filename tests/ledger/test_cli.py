@@ -172,8 +172,50 @@ def test_a_job_as_it_was(run, ledger: Ledger):
 def test_following_ends_with_the_job(run, ledger: Ledger):
     job_id = str(ledger.enqueue("mail.send"))
     ledger.cancel(job_id)
-    lines = run("job", "events", job_id, "--follow", "-o", "json").stdout.splitlines()
-    assert [json.loads(line)["kind"] for line in lines] == ["enqueued", "cancelled"]
+    array = json.loads(run("job", "events", job_id, "--follow", "-o", "json").stdout)
+    assert [event["kind"] for event in array] == ["enqueued", "cancelled"]
+    lines = run("job", "events", job_id, "--follow", "-o", "jsonl").stdout.splitlines()
+    assert [json.loads(line) for line in lines] == array
+
+
+def test_waiting_for_the_end_tells_the_job_once_as_it_ended(run, ledger: Ledger):
+    key = ("--idempotency-key", "once")
+    job_id = run("job", "enqueue", "mail.send", *key).stdout.split()[0].partition("/")[2]
+    ledger.cancel(job_id)
+    for output in ("json", "jsonl"):
+        waited = run("job", "enqueue", "mail.send", *key, "--wait", "-o", output)
+        assert (waited.exit_code, json.loads(waited.stdout)["state"]) == (1, "cancelled")
+        assert waited.stderr == "error: the job is cancelled\n"
+    words = run("job", "enqueue", "mail.send", *key, "--wait").stdout.splitlines()
+    assert words[0] == f"job/{job_id} enqueued already"
+    assert "cancelled" in words[-1]
+
+
+EMPTY = ("queue", "priority", "timeout", "delay", "scheduled-at", "expires-at", "retry", "idempotency-key",
+         "correlation-id", "id")  # fmt: skip
+
+
+@pytest.mark.parametrize("option", EMPTY)
+def test_d38_an_option_that_is_given_but_empty_is_refused_and_not_ignored(run, option: str):
+    refused = run("job", "enqueue", "mail.send", f"--{option}", "")
+    assert refused.exit_code == ExitCode.USAGE
+    assert f"{option.replace('-', '_')}" in refused.stderr
+    assert not refused.stdout
+
+
+def test_a_payload_file_that_is_not_there_is_a_bad_value(run, tmp_path):
+    for name in (tmp_path / "none.json", tmp_path):
+        refused = run("job", "enqueue", "mail.send", "--payload", f"@{name}")
+        assert refused.exit_code == ExitCode.USAGE, refused.output
+        assert f"{name} cannot be read" in refused.stderr
+    (tmp_path / "payload.json").write_text('{"to": "ä"}')
+    assert run("job", "enqueue", "mail.send", "--payload", f"@{tmp_path / 'payload.json'}").exit_code == 0
+
+
+def test_metadata_that_names_a_key_twice_is_refused(run):
+    twice = run("job", "enqueue", "mail.send", "--metadata", "a=1", "--metadata", "a=2")
+    assert (twice.exit_code, twice.stdout) == (ExitCode.USAGE, "")
+    assert "twice" in twice.stderr
 
 
 @pytest.mark.parametrize("verb", ["get", "events", "cancel", "retry", "run-now"])

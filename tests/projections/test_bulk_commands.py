@@ -159,4 +159,4 @@ def test_d58_queues_are_paused_and_resumed(run, pool, lives):
     assert (resumed["name"], resumed["paused"]) == ("mail", False)
     assert run("queue", "resume", "mail").stdout == "queue/mail resumed\n"
     run("queue", "pause", "-x", exit_code=2)
-    run("queue", "pause", "a b", exit_code=2)
+    run("queue", "pause", "a b", exit_code=3)

@@ -8,7 +8,7 @@ import redis
 from click.testing import CliRunner
 from ledger_projections.dispatch import Dispatcher
 
-from ledger import keys
+from ledger import ids, keys
 from ledger.cli import main
 from ledger.job import State
 from tests.support.lives import fold_all
@@ -125,3 +125,59 @@ def test_without_read_models_the_command_says_what_to_start(run):
 @pytest.mark.parametrize("command", ["queue list", "queue stats", "dlq list", "dlq get", "dlq retry", "dlq discard"])
 def test_every_command_has_a_sentence_and_an_example(run, command):
     assert f"ledger {command}" in run(*command.split(), "--help").stdout
+
+
+def test_a_name_that_no_queue_can_have_names_none(run):
+    for verb in ("stats", "pause", "resume"):
+        assert "queue not found" in run("queue", verb, "no queue", exit_code=3).stderr
+
+
+def test_jobs_of_a_schedule_and_with_their_payloads(run, pool, lives):
+    schedule = ids.mint()
+    made = lives.enqueue(schedule_id=schedule, payload=b'{"n":  1.0}')
+    lives.enqueue()
+    fold_all(pool)
+    (found,) = orjson.loads(run("job", "list", "--schedule-id", schedule, "-o", "json").stdout)
+    assert (found["id"], found["payload"]) == (str(made), None)
+    assert '"payload":{"n":  1.0}' in run("job", "list", "--include", "payload", "-o", "json").stdout
+    run("job", "list", "--include", "payload", "--limit", "101", exit_code=2)
+    run("job", "list", "--schedule-id", "nightly", exit_code=2)
+    assert run("job", "list", "--worker-id", "nobody").stderr == "No jobs match.\n"
+
+
+def test_attempts_of_one_job(run, pool, lives):
+    ran, other, never = lives.enqueue(), lives.enqueue(), lives.enqueue()
+    lives.run(ran)
+    lives.run(other)
+    fold_all(pool)
+    assert [each["job_id"] for each in orjson.loads(run("execution", "list", ran, "-o", "json").stdout)] == [str(ran)]
+    assert orjson.loads(run("execution", "list", never, "-o", "json").stdout) == []
+    assert "job not found" in run("execution", "list", "no-id", exit_code=3).stderr
+    assert "job not found" in run("execution", "list", ids.mint(), exit_code=3).stderr
+
+
+def test_names_like_the_old_words_for_states_are_names(run, pool, lives):
+    lives.enqueue("pending", queue="completed")
+    fold_all(pool)
+    for option, name in (("--type", "pending"), ("--queue", "completed"), ("--state", "queued")):
+        assert len(orjson.loads(run("job", "list", option, name, "-o", "json").stdout)) == 1, option
+    assert "use retrying or dead" in run("job", "list", "--state", "failed", exit_code=2).stderr
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "job list --queue", "job list --type", "job list --state", "job list --worker-id", "job list --correlation-id",
+        "job list --cursor", "job list --created-after", "execution list --type", "execution list --worker-id",
+        "dlq list --queue", "dlq list --error-contains", "dlq discard --type t0 --yes --error-contains",
+        "job cancel --type t0 --yes --queue",
+    ],
+)  # fmt: skip
+def test_an_empty_filter_is_refused_and_not_ignored(run, lives, dead, command):
+    refused = run(*command.split(), "", exit_code=2)
+    assert not refused.stdout
+    assert states(lives, dead) == [State.DEAD] * 3
+
+
+def test_discarding_one_answers_as_the_api_does(run, dead):
+    assert orjson.loads(run("dlq", "discard", dead[0], "-o", "json").stdout)["status"] == "deleted"
