@@ -87,6 +87,19 @@ def take_the_signals() -> str:
     return "taken"
 
 
+def lose_the_way() -> str:
+    os.environ.clear()
+    os.environ["LOST"] = "yes"
+    sys.path.clear()
+    return "lost"
+
+
+def fork_and_return() -> str:
+    """Come back twice, once in a process that nobody has asked."""
+    os.fork()
+    return "forked"
+
+
 def flood() -> str:
     for _ in range(20_000):
         print("x" * 100, file=sys.stderr)
@@ -97,7 +110,7 @@ WAYS: dict[str, Callable[[], object]] = {
     function.__name__: function
     for function in (
         leave, interrupt, recurse, eat_memory, be_huge, be_a_circle, object, set_a_trap, strike_the_thread,
-        close_the_streams, close_the_descriptors, go_away, take_the_signals, flood,
+        close_the_streams, close_the_descriptors, go_away, take_the_signals, lose_the_way, fork_and_return, flood,
     )
 }  # fmt: skip
 
@@ -113,4 +126,6 @@ def surroundings() -> dict[str, object]:
         "directory": os.getcwd(),  # noqa: PTH109
         "signals": [str(signal.getsignal(number)) for number in (signal.SIGTERM, signal.SIGALRM, signal.SIGUSR1)],
         "mask": mask,
+        "environment": sorted(os.environ),
+        "path": sys.path,
     }

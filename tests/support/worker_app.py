@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import subprocess
+import threading
 import time
+from typing import Any
 
 from ledger import Cancel, Job, Ledger
 from tests.support import hostile
@@ -91,6 +95,70 @@ def process_raises_rubbish(mute: bool) -> None:
 @ledger.job("process_dies", executor="process")
 def process_dies() -> None:
     os._exit(9)
+
+
+@ledger.job("process_forks", executor="process")
+def process_forks(path: str, then: str) -> None:
+    """Start two children, write down who they are, and hang or exit while they live on."""
+    child = os.fork()
+    if not child:
+        time.sleep(600)
+    program = subprocess.Popen(["sleep", "600"])
+    with open(path, "a") as file:  # noqa: PTH123
+        file.write(f"{os.getpid()} {child} {program.pid}\n")
+    if then == "exit":
+        os._exit(5)
+    time.sleep(600)
+
+
+@ledger.job("process_holds_the_gil", executor="process")
+def process_holds_the_gil(path: str) -> None:
+    with open(path, "w") as file:  # noqa: PTH123
+        file.write(str(os.getpid()))
+    hold_the_gil(600.0)
+
+
+@ledger.job("process_returns", executor="process")
+def process_returns(value: Any) -> Any:
+    return value
+
+
+@ledger.job("process_returns_a_huge_number", executor="process")
+def process_returns_a_huge_number() -> int:
+    return 2**70
+
+
+@ledger.job("process_leaves_a_thread", executor="process")
+def process_leaves_a_thread(job: Job) -> None:
+    """Have a thread speak on when the job has ended."""
+
+    def speak() -> None:
+        while True:
+            job.log("from beyond")
+            time.sleep(0.01)
+
+    threading.Thread(target=speak, daemon=True).start()
+
+
+@ledger.job("process_dawdles", executor="process")
+def process_dawdles(job: Job) -> None:
+    job.log("mine")
+    time.sleep(0.3)
+
+
+@ledger.job("async_interrupts")
+async def async_interrupts() -> None:
+    async def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    await asyncio.gather(interrupt(), asyncio.sleep(600))
+
+
+@ledger.job("async_stops_the_loop")
+async def async_stops_the_loop() -> str:
+    asyncio.get_running_loop().stop()
+    await asyncio.sleep(0.01)
+    return "stopped"
 
 
 @ledger.job("process_speaks", executor="process")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from typing import TYPE_CHECKING
 
@@ -25,7 +26,10 @@ FAILURES = {
     "object": "Permanent",
     "set_a_trap": "Trap",
 }
-HARMLESS = ("close_the_streams", "close_the_descriptors", "go_away", "take_the_signals", "flood")
+HARMLESS = (
+    "close_the_streams", "close_the_descriptors", "go_away", "take_the_signals", "lose_the_way", "fork_and_return",
+    "flood",
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -105,6 +109,25 @@ def test_t9_a_process_that_dies_takes_no_other_job_along(application: Ledger) ->
         assert {ended(application, job_id).state for job_id in good} == {"succeeded"}
         (dead,) = Pump(application, bad).until("dead")
     assert dead.death.reason == "poison"
+
+
+def test_t9_nothing_ends_the_loop_of_the_async_handlers(application: Ledger) -> None:
+    """T9: a loop that is stopped, or that a task of a handler's own interrupts, goes on for all the others."""
+    go = threading.Event()
+
+    @application.job("async_neighbour")
+    async def neighbour() -> str:
+        while not go.is_set():  # noqa: ASYNC110 — set from another thread
+            await asyncio.sleep(0.01)
+        return "undisturbed"
+
+    with working(application):
+        beside = send(application, "async_neighbour")
+        interrupted = ended(application, send(application, "async_interrupts", max_retries=0))
+        assert (interrupted.state, interrupted.failure.error_type) == ("dead", "KeyboardInterrupt")
+        assert ended(application, send(application, "async_stops_the_loop")).result == "stopped"
+        go.set()
+        assert ended(application, beside).result == "undisturbed"
 
 
 def test_d21_concurrency_is_never_exceeded_by_handlers_over_their_time(application: Ledger) -> None:

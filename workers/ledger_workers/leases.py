@@ -24,6 +24,7 @@ from ledger.verdicts import job_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
+    from subprocess import Popen
     from uuid import UUID
 
     from ledger.commands import Events
@@ -55,6 +56,7 @@ class Run:
         "leased_at",
         "line",
         "notes",
+        "process",
         "seconds",
         "state",
         "stop",
@@ -75,6 +77,8 @@ class Run:
         self.thread_id = 0
         self.notes: RunNotes | None = None
         """What its handler has said, once it has said something."""
+        self.process: Popen[bytes] | None = None
+        """Kept for its handler, which has not begun."""
         self.stop: Callable[[], None] | None = None
         """Ends the handler for real, where its executor can."""
         self._right = [True]

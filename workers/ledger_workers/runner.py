@@ -6,6 +6,7 @@ concludes.
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 import traceback
@@ -58,6 +59,7 @@ class Runner:
         self._max_crashes = max_crashes
         self._conclude = conclude
         self._here = threading.local()
+        self._pid = os.getpid()
         self._chain = chain(middleware, self._call)
 
     def run(self, run: Run) -> None:
@@ -71,10 +73,14 @@ class Runner:
                     run, failed(run.state, Misbehaved(type(error).__name__), "", self._took(run), run.job.rules)
                 )
         finally:
+            if run.process is not None:
+                self._processes.give_back(run)
             if run.part():
                 self._slots.free(1)
 
     def _run(self, run: Run) -> None:
+        if self._is_apart(run):
+            self._processes.reserve(run)  # what a process takes to start is not the job's time
         left = _left_until_deadline(run)
         if left is not None:
             if left <= timedelta():
@@ -127,11 +133,18 @@ class Runner:
 
     def _handle(self, run: Run, job: Job) -> Any:
         handler = self._handlers[job.type]
-        # A job that has lost a worker before runs in a process of its own: if it kills that too, it alone is to blame.
-        if handler.executor == "process" or run.state.crash_count:
+        if self._is_apart(run):
             return self._processes.run(run)
-        result = handler.run(job)
+        try:
+            result = handler.run(job)
+        finally:
+            if os.getpid() != self._pid:
+                os._exit(0)  # the handler forked, and its child came back as if it were the worker
         return self._loop.run(result, run) if handler.is_async else result
+
+    def _is_apart(self, run: Run) -> bool:
+        # A job that has lost a worker before runs in a process of its own: if it kills that too, it alone is to blame.
+        return run.state.crash_count > 0 or self._handlers[run.job.type].executor == "process"
 
     def _took(self, run: Run) -> float:
         run.seconds = time.monotonic() - run.began_at if run.began_at else 0.0

@@ -9,12 +9,14 @@ from contextlib import suppress
 
 
 class Home:
-    """Remembers the working directory, the signal handlers, the mask, and where output goes."""
+    """Remembers directory, environment, module path, signal handlers, the mask, and where output goes."""
 
     def __init__(self) -> None:
         self._directory = os.open(".", os.O_RDONLY)
         self._streams = [(number, os.dup(number)) for number in (0, 1, 2)]
         self._files = (sys.stdin, sys.stdout, sys.stderr)
+        self._environment = dict(os.environ)
+        self._path = list(sys.path)
         self._signals = {number: signal.getsignal(number) for number in signal.valid_signals()}
         self._mask = os.umask(0o022)
         os.umask(self._mask)
@@ -25,6 +27,10 @@ class Home:
             os.fchdir(self._directory)
             for number, kept in self._streams:
                 os.dup2(kept, number)
+        if os.environ != self._environment:
+            os.environ.clear()
+            os.environ.update(self._environment)
+        sys.path[:] = self._path
         os.umask(self._mask)
         signal.setitimer(signal.ITIMER_REAL, 0)
         for number, wanted in self._signals.items():

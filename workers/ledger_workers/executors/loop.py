@@ -1,5 +1,6 @@
 """The event loop on which `async def` handlers run: one thread for all of them, started when the first one comes.
 
+Nothing a handler does ends it: who stops the loop, or raises SystemExit in a task of its own, finds it turning again.
 The thread that called waits for the result, so the slots bound these handlers like all others, and middleware need not
 know the difference.
 """
@@ -7,8 +8,10 @@ know the difference.
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from concurrent.futures import Future
+from contextlib import suppress
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +31,7 @@ class LoopThread:
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
+        self._closing = threading.Event()
 
     def run(self, awaitable: Awaitable[Any], run: Run) -> Any:
         """Return what the awaitable returns or raise what it raises; `run.stop` cancels it."""
@@ -50,6 +54,7 @@ class LoopThread:
     def close(self) -> None:
         """Cancel what still runs, and end."""
         if self._loop is not None and self._thread is not None:
+            self._closing.set()
             _call(self._loop, self._loop.stop)
             self._thread.join(_TO_CANCEL)
 
@@ -57,14 +62,19 @@ class LoopThread:
         with self._lock:
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
-                self._thread = threading.Thread(target=_serve, args=(self._loop,), name="async handlers", daemon=True)
+                self._thread = threading.Thread(
+                    target=_serve, args=(self._loop, self._closing), name="async handlers", daemon=True
+                )
                 self._thread.start()
             return self._loop
 
 
-def _serve(loop: asyncio.AbstractEventLoop) -> None:
+def _serve(loop: asyncio.AbstractEventLoop, closing: threading.Event) -> None:
     try:
-        loop.run_forever()
+        while not closing.is_set():
+            # What a task raises that is meant to end a process comes out here; the task has it too.
+            with suppress(BaseException):
+                loop.run_forever()
         if left := asyncio.all_tasks(loop):
             for task in left:
                 task.cancel()
@@ -75,8 +85,13 @@ def _serve(loop: asyncio.AbstractEventLoop) -> None:
 
 async def _settle(awaitable: Awaitable[Any], result: Future[Any]) -> None:
     # What a handler raises belongs to its job alone: a SystemExit that reached the loop would end it for all.
+    pid = os.getpid()
     try:
-        value = await awaitable
+        try:
+            value = await awaitable
+        finally:
+            if os.getpid() != pid:
+                os._exit(0)  # the handler forked, and its child came back as if it were the worker
     except BaseException as error:  # noqa: BLE001
         result.set_exception(error)
     else:

@@ -2,12 +2,14 @@
 
 A process serves the threads' jobs one after the other; one that is worn, or has run a job which had lost a worker
 before, is not used again. It is told the job, finds the handler in the same application, and answers with what came of
-it. It ends with the process that started it, for its input ends then.
+it. Each leads a group, so that whatever its handlers have started ends with it. It ends with the process that started
+it, for its input ends then.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 import struct
 import subprocess
 import sys
@@ -20,7 +22,6 @@ from uuid import UUID
 from weakref import WeakKeyDictionary, finalize
 
 import msgspec
-import orjson
 
 from ledger.outcomes import Cancel, Ending, Permanent, Retry, Snooze
 from ledger.running import Job, Token
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _LENGTH = struct.Struct("<Q")
+_TO_START = 60.0
+"""Seconds that a process has to load the application."""
 
 
 class Order(msgspec.Struct, frozen=True):
@@ -67,7 +70,7 @@ class Order(msgspec.Struct, frozen=True):
 
 
 class Word(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a process says: how far its handler is, as often as that likes, and at last what came of it."""
+    """What a process says: an empty word once it is ready; of each job how far it is, and at last what came of it."""
 
     ending: Ending | None = None
     progress: float | None = None
@@ -104,13 +107,24 @@ class Processes:
         self._lock = threading.Lock()
         self._idle: list[subprocess.Popen[bytes]] = []
 
+    def reserve(self, run: Run) -> None:
+        """Keep a process for this run that has loaded the application. One that cannot is found out when it is used."""
+        run.process = self._take()
+
+    def give_back(self, run: Run) -> None:
+        """Take back a process that the run has not used."""
+        with self._lock:
+            if run.process is not None:
+                self._idle.append(run.process)
+            run.process = None
+
     def run(self, run: Run) -> Any:
         """Return what the handler returns or raise what it raises; `run.stop` kills it."""
-        process = self._take()
+        process, run.process = run.process or self._take(), None
         run.stop = lambda: self._kill(process, run)
         try:
             if run.job.cancelled:
-                process.kill()
+                _kill_group(process)
             answer = _ask(process, run.job)
         finally:
             with self._lock:
@@ -138,19 +152,26 @@ class Processes:
     def _kill(self, process: subprocess.Popen[bytes], run: Run) -> None:
         with self._lock:
             if run.stop is not None:  # else it may be running another job by now
-                process.kill()
+                _kill_group(process)
 
     def _take(self) -> subprocess.Popen[bytes]:
         with self._lock:
             while self._idle:
                 process = self._idle.pop()
-                if process.poll() is None:
+                if _lives(process):
                     return process
                 _end(process)
         command = [sys.executable, "-m", "ledger_workers.executors.serve", self._app]
-        return subprocess.Popen(  # noqa: S603 — our own program
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._stderr, cwd=self._directory
+        process = subprocess.Popen(  # noqa: S603 — our own program
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._stderr,
+            cwd=self._directory,
+            process_group=0,
         )
+        _await_ready(process)
+        return process
 
 
 def send(stream: IO[bytes], value: msgspec.Struct) -> None:
@@ -181,6 +202,16 @@ def _ask(process: subprocess.Popen[bytes], job: Job) -> Ending:
     return word.ending
 
 
+def _await_ready(process: subprocess.Popen[bytes]) -> None:
+    """Wait for the first word of a process, or for its end, which its first job will see."""
+    assert process.stdout is not None
+    late = threading.Timer(_TO_START, _kill_group, [process])
+    late.start()
+    with suppress(OSError, EOFError, ValueError, msgspec.MsgspecError):
+        receive(process.stdout, Word)
+    late.cancel()
+
+
 def _value(ending: Ending) -> Any:
     """Return what the handler returned, or raise an error that stands for the one it raised."""
     if ending.error_type is not None:
@@ -189,7 +220,7 @@ def _value(ending: Ending) -> Any:
         return Cancel(ending.reason)
     if ending.snooze is not None:
         return Snooze(ending.snooze, ending.reason)
-    return None if ending.result is None else orjson.loads(ending.result)
+    return None if ending.result is None else msgspec.json.decode(ending.result)
 
 
 def _error(error_type: str, ending: Ending) -> Remote:
@@ -201,8 +232,19 @@ def _error(error_type: str, ending: Ending) -> Remote:
     return error
 
 
+def _lives(process: subprocess.Popen[bytes]) -> bool:
+    # Not `poll`, which would give its number, and that of its group, up to be used again.
+    return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
+
+
+def _kill_group(process: subprocess.Popen[bytes]) -> None:
+    if process.returncode is None:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+
+
 def _end(process: subprocess.Popen[bytes]) -> None:
-    process.kill()
+    _kill_group(process)
     process.wait()
     for pipe in (process.stdin, process.stdout):
         if pipe is not None:
