@@ -8,13 +8,14 @@ compares these with what the commands themselves say.
 from __future__ import annotations
 
 import logging
-import os
+import sys
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ledger.cli_group import RoomGroup
-from ledger.cli_output import ExitCode, Failure, example, reported
+from ledger.cli_output import LISTS, ExitCode, Failure, example, reported
+from ledger.errors import InvalidSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -74,10 +75,12 @@ class LedgerGroup(RoomGroup):
                 return super().invoke(ctx)
         except click.Abort:  # Ctrl-C or end of input at a question
             raise Failure("interrupted", ExitCode.INTERRUPTED) from None
-        except Failure as failure:
-            service = ctx.invoked_subcommand
-            failure.as_json = service in SUMMARIES["Services"] and os.environ.get("LOG_FORMAT") == "json"
-            raise
+        except click.ClickException as error:
+            if not _speaks_json(ctx):
+                raise
+            failure = Failure(error.format_message(), ExitCode(error.exit_code))
+            failure.as_json = True
+            raise failure from error
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         present = set(self.list_commands(ctx))
@@ -96,6 +99,19 @@ class LedgerGroup(RoomGroup):
 @click.version_option(message="%(version)s", package_name="jobledger")
 def main() -> None:
     """Background jobs that no one loses, with a history no one disputes."""
+
+
+def _speaks_json(context: click.Context) -> bool:
+    """Whether every line of this command is JSON: it is a service, whose log is read by machines."""
+    if context.invoked_subcommand not in SUMMARIES["Services"] or LISTS in context.meta:
+        return False
+    from ledger.settings import environment  # noqa: PLC0415 — the help page reads no settings
+
+    try:
+        format_ = environment().get("LOG_FORMAT")
+    except InvalidSettings:
+        return False
+    return format_ == "json" or (format_ is None and not sys.stderr.isatty())
 
 
 def _write_section(formatter: click.HelpFormatter, title: str, rows: Iterable[tuple[str, str]]) -> None:

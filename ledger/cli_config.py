@@ -5,19 +5,23 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from datetime import timedelta
+from traceback import walk_tb
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import click
 
 from ledger import settings as settings_
-from ledger.cli_output import Failure, data, emit, example, output_option, plain, say, table
-from ledger.durations import in_words
+from ledger.cli_output import Failure, data, emit, emit_json, example, output_option, plain, say, table
+from ledger.durations import spelled
+from ledger.errors import LedgerError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from rich.table import Table
+
+    from ledger.settings import Settings
 
 MASK = "•••"
 
@@ -74,19 +78,28 @@ def show(output: str) -> None:
 
 @click.command(epilog=example("ledger check", "ledger check myapp.jobs:ledger"))
 @click.argument("app", required=False)
-def check(app: str | None) -> None:
+@output_option
+def check(app: str | None, output: str) -> None:
     """Check settings and imports without any server.
 
-    For deploys. With APP, as module:name, the application is imported too and its
-    types are listed.
+    For deploys. With APP, as module:name, the application is imported too, and its
+    job types and the schedules that it defines are listed.
     """
-    settings_.load()
-    data().print("settings  ok", highlight=False)
-    for advice in settings_.ignored(settings_.environment()):
-        say(f"warning: {advice}", "yellow")
+    settings = settings_.load()
+    warnings = settings_.ignored(settings_.environment())
+    found: dict[str, Any] = {"settings": "ok", "warnings": warnings, "application": None}
+    if output == "text":
+        data().print("settings  ok", highlight=False)
     if app is not None:
-        types = sorted(imported(app).handlers)
-        data().print(f"{app}  {len(types)} job types: {', '.join(types)}", markup=False, highlight=False)
+        ledger = imported(app)
+        found["application"] = _application(app, ledger, settings)
+        warnings += _untaken(ledger, settings)
+    for advice in warnings:
+        say(f"warning: {advice}", "yellow")
+    if output != "text":
+        emit_json(found, output)
+    elif app is not None:
+        data().print(_contents(found["application"]))
 
 
 def imported(app: str) -> Any:
@@ -100,11 +113,56 @@ def imported(app: str) -> Any:
     sys.path.insert(0, os.getcwd())  # noqa: PTH109 — as `python -m` does
     try:
         found = getattr(import_module(module), name or "ledger")
-    except (ImportError, AttributeError) as error:
-        raise Failure(f"{app} cannot be imported: {error}") from error
+    except LedgerError:
+        raise
+    except Exception as error:
+        raise Failure(f"{app} cannot be imported: {_trouble(error)}") from error
     if not isinstance(found, Ledger):
         raise Failure(f"{app} is a {type(found).__name__}, not a Ledger")
     return found
+
+
+def _trouble(error: Exception) -> str:
+    """Say what went wrong, and where in the user's code."""
+    if isinstance(error, ModuleNotFoundError | AttributeError):
+        return str(error)
+    *_, (frame, line) = walk_tb(error.__traceback__)
+    return f"{type(error).__name__}: {error} (line {line} of {frame.f_code.co_filename})"
+
+
+def _application(app: str, ledger: Any, settings: Settings) -> dict[str, Any]:
+    """Return what an application knows and defines; raise InvalidRequest for a schedule that is not allowed here."""
+    definitions = (schedule.definition(settings) for schedule in ledger.schedules.values())
+    schedules = [
+        {name: getattr(each, name) for name in ("name", "job_type", "cron_expression", "timezone")}
+        for each in definitions
+    ]
+    return {"name": app, "job_types": sorted(ledger.handlers), "schedules": schedules}
+
+
+def _untaken(ledger: Any, settings: Settings) -> list[str]:
+    """Return which queues the handlers name that no worker with these settings would take."""
+    taken = {queue.name for queue in settings.worker_queues}
+    named = {type_: handler.options.get("queue", "default") for type_, handler in sorted(ledger.handlers.items())}
+    return [
+        f"WORKER_QUEUES does not name queue {queue}, where {type_} jobs go"
+        for type_, queue in named.items()
+        if queue not in taken
+    ]
+
+
+def _contents(application: Mapping[str, Any]) -> str:
+    types, schedules = application["job_types"], application["schedules"]
+    lines = [f"{application['name']}  {_counted(len(types), 'job type')}: {', '.join(types)}"]
+    lines += [f"{application['name']}  {_counted(len(schedules), 'schedule')}:"] if schedules else []
+    lines += [
+        f"  {each['name']}  {each['cron_expression']}  {each['timezone']}  {each['job_type']}" for each in schedules
+    ]
+    return plain("\n".join(lines))
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _shown(name: str, value: Any) -> str | None:
@@ -112,7 +170,7 @@ def _shown(name: str, value: Any) -> str | None:
         case None | ():
             return None
         case timedelta():
-            return in_words(value)
+            return spelled(value)
         case tuple():
             return _in_list(name, value)
         case str() if name.endswith("_URL"):

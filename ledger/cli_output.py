@@ -36,6 +36,9 @@ _C = TypeVar("_C", bound="Callable[..., Any]")
 DIRECTORY = Path(".ledger")
 """Where `ledger dev` keeps the embedded servers, seen from the working directory."""
 
+LISTS = "ledger.lists"
+"""In a context's meta: the command shares its name with a service, but shows something and ends."""
+
 STYLES = {
     "scheduled": "cyan",
     "ready": "blue",

@@ -53,6 +53,21 @@ def in_words(span: timedelta) -> str:
     return "".join(parts[:2]) or "0s"
 
 
+def spelled(span: timedelta) -> str:
+    """Return the duration exactly, in a form that `parse` takes.
+
+    >>> spelled(timedelta(days=1)), spelled(timedelta(seconds=90.5)), spelled(timedelta(0))
+    ('24h', '1m30s500ms', '0s')
+    """
+    rest = span // timedelta(microseconds=1)
+    parts: list[str] = []
+    for unit, size in (("h", 3_600_000_000), ("m", 60_000_000), ("s", 1_000_000), ("ms", 1000), ("us", 1)):
+        count, rest = divmod(rest, size)
+        if count:
+            parts.append(f"{count}{unit}")
+    return "".join(parts) or "0s"
+
+
 def _seconds(text: str) -> float | None:
     if text in ("0", "0s"):
         return 0.0

@@ -294,7 +294,12 @@ def test_stdout_carries_the_protocol_only(here: Path, module_database: str, serv
     done = subprocess.run(
         [sys.executable, "-m", "ledger", "mcp"],
         input="".join(json.dumps(message) + "\n" for message in (hello, ready, call)),
-        env={"DATABASE_URL": module_database, "REDIS_URL": servers.redis_url, "LOG_LEVEL": "debug"},
+        env={
+            "DATABASE_URL": module_database,
+            "REDIS_URL": servers.redis_url,
+            "LOG_LEVEL": "debug",
+            "REDIS_POOL_SIZE": "10",
+        },
         cwd=here,
         capture_output=True,
         text=True,
@@ -305,7 +310,11 @@ def test_stdout_carries_the_protocol_only(here: Path, module_database: str, serv
     answers = [json.loads(line) for line in done.stdout.splitlines()]
     assert [answer["jsonrpc"] for answer in answers] == ["2.0"] * len(answers)
     assert answers[0]["result"]["serverInfo"]["name"] == "ledger"
-    assert all(json.loads(line)["service"] == "mcp" for line in done.stderr.splitlines())
+    said = [json.loads(line) for line in done.stderr.splitlines()]
+    assert all(line["service"] == "mcp" for line in said)
+    assert [line["advice"] for line in said if line["event"] == "settings ignored"] == [
+        ["Ledger ignores REDIS_POOL_SIZE; use REDIS_URL for where Redis is; nothing else is to be set"]
+    ]
 
 
 def test_a_bad_setting_ends_it_at_once(here: Path):

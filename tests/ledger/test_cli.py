@@ -251,6 +251,32 @@ def test_a_service_with_a_bad_setting_says_so_in_json(service: list[str]):
     assert "API_PORT=x" in json.loads(line)["event"]
 
 
+@pytest.mark.parametrize("arguments", [["worker", "nobody"], ["api", "--port", "x"], ["scheduler", "--nonsense"]])
+def test_whatever_ends_a_service_is_a_line_of_json_for_who_reads_its_log(arguments: list[str], tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    refused = CliRunner().invoke(main, arguments)  # the default format; nobody looks
+    (line,) = refused.stderr.splitlines()
+    assert json.loads(line)["exit_code"] == refused.exit_code == ExitCode.USAGE
+    (tmp_path / ".env").write_text("LOG_FORMAT=console\n")
+    assert "rror: " in CliRunner().invoke(main, arguments).stderr.splitlines()[-1]
+    (tmp_path / ".env").write_text("LOG_FORMAT=json\n")
+    assert CliRunner().invoke(main, arguments).stderr.startswith("{")
+
+
+@pytest.mark.parametrize("arguments", [["worker", "list"], ["stats"], ["worker", "list", "--nonsense"]])
+def test_a_command_that_shows_something_speaks_in_words(arguments: list[str]):
+    refused = CliRunner(env={"LOG_FORMAT": "json", "API_PORT": "x"}).invoke(main, arguments)
+    assert refused.exit_code == ExitCode.USAGE
+    assert "rror: " in refused.stderr.splitlines()[-1]
+
+
+def test_a_service_says_it_to_people_on_a_terminal(monkeypatch):
+    monkeypatch.setattr("click.testing._NamedTextIOWrapper.isatty", lambda _: True, raising=False)
+    said = CliRunner(env={"API_PORT": "x", "NO_COLOR": "1"}).invoke(main, ["projector"]).stderr
+    assert said.endswith("API_PORT=x: must be a whole number from 0 to 65535\n")
+    assert "{" not in said
+
+
 def test_settings_with_their_sources_and_without_secrets(tmp_path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / ".env").write_text("API_PORT=9000\n")
@@ -260,6 +286,7 @@ def test_settings_with_their_sources_and_without_secrets(tmp_path, monkeypatch: 
     assert found["DATABASE_URL"]["value"] == "postgresql://app:•••@db/app"
     assert found["WORKER_QUEUES"]["value"] == "a:2,b:1"
     assert (found["API_PORT"]["value"], found["API_PORT"]["source"]) == ("9000", ".env")
+    assert found["JOB_IDEMPOTENCY_TTL"]["value"] == "24h"  # as it may be written, too
     assert (found["DATABASE_URL"]["source"], found["LOG_LEVEL"]["source"]) == ("environment", "default")
     assert "hush" not in result.output
     assert masked("redis://:hush@[::1]:6379/0") == "redis://:•••@[::1]:6379/0"
@@ -271,6 +298,51 @@ def test_check_needs_no_server():
     assert "example.hello" in fine.stdout
     assert CliRunner(env={"API_PORT": "x"}).invoke(main, ["check"]).exit_code == ExitCode.USAGE
     assert CliRunner().invoke(main, ["check", "no.such.module"]).exit_code == ExitCode.ERROR
+
+
+APPLICATION = """
+from ledger import Ledger
+
+ledger = Ledger()
+
+@ledger.schedule("0 3 * * *", timezone="Europe/Berlin")
+@ledger.schedule("@every 90s", name="often")
+@ledger.job("report.build", queue="reports")
+def build():
+    ...
+"""
+
+
+def test_check_lists_what_an_application_knows_and_what_it_has_run_by_the_clock(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    (tmp_path / "checked_app.py").write_text(APPLICATION)
+    told = CliRunner().invoke(main, ["check", "checked_app:ledger"])
+    assert told.stdout.splitlines() == [
+        "settings  ok",
+        "checked_app:ledger  1 job type: report.build",
+        "checked_app:ledger  2 schedules:",
+        "  often  @every 90s  UTC  report.build",
+        "  report.build  0 3 * * *  Europe/Berlin  report.build",
+    ]
+    assert told.stderr == "warning: WORKER_QUEUES does not name queue reports, where report.build jobs go\n"
+    taken = CliRunner(env={"WORKER_QUEUES": "reports"}).invoke(main, ["check", "checked_app:ledger", "-o", "json"])
+    found = json.loads(taken.stdout)
+    assert (found["settings"], found["warnings"], taken.stderr) == ("ok", [], "")
+    assert found["application"]["job_types"] == ["report.build"]
+    assert [each["name"] for each in found["application"]["schedules"]] == ["often", "report.build"]
+    tight = CliRunner(env={"JOB_MAX_PAYLOAD": "1"}).invoke(main, ["check", "checked_app:ledger"])
+    assert tight.exit_code == ExitCode.USAGE, "the schedules' payloads are larger than these settings allow"
+
+
+def test_check_says_where_an_application_breaks(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    (tmp_path / "broken_app.py").write_text("\n1 / 0\n")
+    broken = CliRunner().invoke(main, ["check", "broken_app:ledger"])
+    assert broken.exit_code == ExitCode.ERROR
+    assert broken.stderr.splitlines()[0].startswith("error: broken_app:ledger cannot be imported: ZeroDivisionError")
+    assert "line 2 of " in broken.stderr
 
 
 def test_doctor_finds_nothing_failing_in_a_fresh_installation(run):

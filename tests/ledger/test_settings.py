@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from ledger.errors import InvalidSettings
-from ledger.settings import VARIABLES, Queue, Settings, environment, from_env, load
+from ledger.settings import VARIABLES, Queue, Settings, digest, environment, from_env, load
 
 NAMES = [variable.name for variable in VARIABLES]
 
@@ -54,7 +54,12 @@ GOOD = [
     ("API_PORT", "65535", 65535),
     ("WORKER_CONCURRENCY", " 1 ", 1),
     ("WORKER_QUEUES", "critical:6, default:3", (Queue("critical", 6), Queue("default", 3))),
+    ("WORKER_QUEUES", " critical : 6 , default:3", (Queue("critical", 6), Queue("default", 3))),
     ("WORKER_QUEUES", "mail", (Queue("mail"),)),
+    ("DATABASE_URL", "postgresql://u:p%40@h1:5432,h2:5433/db", "postgresql://u:p%40@h1:5432,h2:5433/db"),
+    ("DATABASE_URL", "postgresql:///db?host=/run/pg", "postgresql:///db?host=/run/pg"),
+    ("DATABASE_URL", "postgresql://u@[::1]:5432/db", "postgresql://u@[::1]:5432/db"),
+    ("REDIS_URL", "redis://:p@h", "redis://:p@h"),
     ("WORKER_POLL_INTERVAL", "PT0.5S", timedelta(milliseconds=500)),
     ("WORKER_SHUTDOWN_TIMEOUT", "0s", timedelta()),
     ("JOB_DEFAULT_TIMEOUT", "168h", timedelta(days=7)),
@@ -90,8 +95,10 @@ BAD = [
     ("WORKER_QUEUES", "a:", "a whole number, at least 1"),
     ("WORKER_QUEUES", "a:x", "a whole number, at least 1"),
     ("WORKER_POLL_INTERVAL", "1", "300ms, 90s, 1h30m or PT90S"),
-    ("WORKER_POLL_INTERVAL", "9ms", "at least 10ms"),
+    ("WORKER_POLL_INTERVAL", "9ms", "10ms to 168h"),
     ("WORKER_SHUTDOWN_TIMEOUT", "-5s", "300ms, 90s, 1h30m or PT90S"),
+    ("API_TIMEOUT", "169h", "100ms to 168h"),
+    ("SCHEDULER_STALE_JOB_TIMEOUT", "1000h", "300ms to 168h"),
     ("JOB_DEFAULT_TIMEOUT", "0", "1ms to 168h"),
     ("JOB_DEFAULT_TIMEOUT", "169h", "1ms to 168h"),
     ("JOB_DEFAULT_MAX_RETRIES", "-1", "a whole number from 0 to 1000"),
@@ -138,14 +145,51 @@ def test_everything_that_is_wrong_is_said_at_once():
 @pytest.mark.parametrize(
     ("env", "words"),
     [
-        ({"JOB_RETRY_BASE_DELAY": "2h"}, "JOB_RETRY_BASE_DELAY is longer than JOB_RETRY_MAX_DELAY"),
-        ({"WORKER_HEARTBEAT_INTERVAL": "11s"}, "more than a third of SCHEDULER_STALE_JOB_TIMEOUT"),
+        ({"JOB_RETRY_BASE_DELAY": "2h"}, "JOB_RETRY_BASE_DELAY=2h: must be at most JOB_RETRY_MAX_DELAY, 1h"),
+        (
+            {"WORKER_HEARTBEAT_INTERVAL": "11s"},
+            "WORKER_HEARTBEAT_INTERVAL=11s: must be at most a third of SCHEDULER_STALE_JOB_TIMEOUT, 30s; ",
+        ),
+        (
+            {"EVENT_RETENTION": "24h", "JOB_IDEMPOTENCY_TTL": "36h"},
+            "EVENT_RETENTION=24h: must be at least JOB_IDEMPOTENCY_TTL, 36h; ",
+        ),
     ],
 )
-def test_values_that_contradict_each_other_are_refused(env, words):
+def test_values_that_contradict_each_other_are_refused_with_both_of_them(env, words):
     [problem] = problems_of(**env)
 
+    assert problem.startswith(words)
+
+
+@pytest.mark.parametrize(
+    ("name", "url", "words"),
+    [
+        ("DATABASE_URL", "postgresql://u:hunter2@h:port/db", "postgresql://user:password@host:5432/database"),
+        ("DATABASE_URL", "postgresql://u:hunter2@h:70000/db", "postgresql://user:password@host:5432/database"),
+        ("DATABASE_URL", "postgresql://u:hunter2@h/db?sslmood=x", "check its parameters"),
+        ("REDIS_URL", "redis://:hunter2@h:0/0", "redis://:password@host:6379/0"),
+        ("REDIS_URL", "redis://:hunter2@h/jobs", "the number of a database"),
+    ],
+)
+def test_a_url_that_no_server_can_have_is_refused_at_start_and_not_tried_for_ever(name, url, words):
+    [problem] = problems_of(**{name: url})
+
+    assert problem.startswith(f"{name}: ")
     assert words in problem
+    assert "hunter2" not in problem
+
+
+def test_an_env_file_that_is_no_text_is_said(tmp_path):
+    (tmp_path / ".env").write_bytes(b"API_HOST=\xff\n")
+    with pytest.raises(InvalidSettings, match="UTF-8"):
+        environment(tmp_path)
+
+
+def test_items_of_keys_are_trimmed():
+    (key,) = from_env({"API_KEYS": " ci : read : 0123456789abcdef "}).api_keys
+
+    assert (key.name, key.scope, key.digest) == ("ci", "read", digest(b"0123456789abcdef"))
 
 
 @pytest.mark.parametrize("env", [{"JOB_RETRY_BASE_DELAY": "1h"}, {"WORKER_HEARTBEAT_INTERVAL": "10s"}])

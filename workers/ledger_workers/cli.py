@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ledger.cli_output import ExitCode, Failure, coloured, emit, example, output_option, plain, table, when
+from ledger.cli_output import LISTS, ExitCode, Failure, coloured, emit, example, output_option, plain, table, when
 from ledger.cli_probes import probed
 
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ class _Worker(click.Command):
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
     ) -> click.Context:
         if args[:1] == ["list"]:
+            if parent is not None:
+                parent.meta[LISTS] = True
             return list_workers.make_context(f"{info_name} list", args[1:], parent, **extra)
         return super().make_context(info_name, args, parent, **extra)
 

@@ -23,11 +23,12 @@ def mcp(*, read_only: bool) -> None:
     except ModuleNotFoundError as error:
         raise Failure(f"{error}: {MISSING}") from error
     from ledger.runtime import logs  # noqa: PLC0415
-    from ledger.settings import load  # noqa: PLC0415
+    from ledger.settings import load, warn_of_ignored  # noqa: PLC0415
     from ledger_api.mcp.application import OwnApi  # noqa: PLC0415
     from ledger_api.mcp.calls import Calls  # noqa: PLC0415
 
     logs.configure(load(), "mcp")
+    warn_of_ignored()
     if sys.stdin.isatty():
         click.echo("Waiting for an MCP client on stdin; Ctrl-C ends.", err=True)
     serve(Calls(OwnApi()), read_only=read_only)
