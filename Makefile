@@ -1,4 +1,4 @@
-.PHONY: help demo dev test check
+.PHONY: help demo dev test parity check
 help:
 	@echo 'make demo   see it work    make dev   all processes, for development    make test [ARGS=…]    make check   the gate'
 demo: .venv/.installed
@@ -7,6 +7,8 @@ dev: .venv/.installed
 	@.venv/bin/ledger dev
 test: .venv/.installed
 	.venv/bin/pytest -n 2 $(ARGS)
+parity: .venv/.installed
+	.venv/bin/pytest -n 2 --parity-status
 check: .venv/.installed
 	@ops/check
 

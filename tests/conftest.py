@@ -12,6 +12,7 @@ import redis
 
 from ledger.errors import Unavailable
 from ledger.runtime.embedded import EmbeddedPostgres, EmbeddedRedis
+from tests.support.proving import Proving
 from tests.support.servers import FOREIGN, SETTINGS, Servers, connect, open_servers, server_directory, with_database
 
 if TYPE_CHECKING:
@@ -22,6 +23,15 @@ if TYPE_CHECKING:
 
 SERVERS = pytest.StashKey[Servers]()
 REFUSAL = pytest.StashKey[str]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--parity-status", action="store_true", help="write ops/PARITY_STATUS.md after a complete run")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(Proving(config))
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:

@@ -91,7 +91,7 @@ def test_a_job_that_was_never_dead_is_not_in_the_queue(api, lives):
     problem(api.delete(f"/dlq/{job_id}"), 404, "not_found")
 
 
-def test_a_version_may_be_demanded(api, dead):
+def test_a_version_of_a_dead_letter_may_be_demanded(api, dead):
     problem(api.post(f"/dlq/{dead}/retry", headers={"If-Match": '"3"'}), 412, "precondition_failed")
     problem(api.delete(f"/dlq/{dead}", headers={"If-Match": '"3"'}), 412, "precondition_failed")
     assert api.post(f"/dlq/{dead}/retry", headers={"If-Match": '"4"'}).status_code == 200

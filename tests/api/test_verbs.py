@@ -118,7 +118,7 @@ def test_a_verb_needs_no_body_and_no_media_type(api, dead):
     problem(api.post(f"/jobs/{dead}/cancel?force=1"), 400, "invalid_parameter")
 
 
-def test_a_version_may_be_demanded(api, lives):
+def test_a_version_of_a_job_may_be_demanded(api, lives):
     job_id = lives.enqueue()
     lives.lease(job_id)
     found = problem(api.post(f"/jobs/{job_id}/cancel", headers={"If-Match": '"1"'}), 412, "precondition_failed")

@@ -154,7 +154,7 @@ def test_a_list_is_an_array_or_a_line_each(run: Run, ledger: Ledger):
     assert json.loads(line)["version"] == 2
 
 
-def test_a_job_as_it_was(run: Run, ledger: Ledger):
+def test_a_job_as_it_was_at_a_version_or_a_time(run: Run, ledger: Ledger):
     job_id = str(ledger.enqueue("mail.send", delay="1h"))
     first = ledger.history(job_id)[0].at.isoformat()
     ledger.cancel(job_id)

@@ -19,6 +19,7 @@ from ledger.cli import main
 from ledger.errors import InvalidRequest, InvalidSettings
 from ledger.runtime.database import Database
 from ledger.settings import VARIABLES, from_env, ignored
+from ops.proofs import contract
 from tests.support.api_process import api_process, until
 from tests.support.lives import fold_all
 from tests.support.services import service
@@ -27,39 +28,7 @@ from tests.support.working import APP, Pump, ledger_on, send
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-PROOFS = {
-    "DATABASE_URL": "test_d48_every_service_says_whether_it_lives_and_can_work",
-    "REDIS_URL": "test_without_redis_it_is_ready_and_says_so",
-    "DATABASE_POOL_SIZE": "test_no_more_connections_than_the_pool_may_have",
-    "API_HOST": "test_the_api_listens_where_it_is_told_to",
-    "API_PORT": "test_the_api_listens_where_it_is_told_to",
-    "API_WORKERS": "test_there_are_as_many_api_processes_as_wanted",
-    "API_THREADS": "test_a_slow_client_holds_up_no_more_than_its_thread",
-    "API_TIMEOUT": "test_a_request_over_its_time_is_503_and_nothing_was_acknowledged",
-    "API_KEYS": "test_with_keys_of_the_environment_it_starts_anywhere_and_asks_for_one",
-    "API_RATE_LIMIT": "test_d50_over_the_limit_is_told_when_to_come_again",
-    "WORKER_CONCURRENCY": "test_a_worker_runs_so_many_jobs_at_once_of_the_queues_it_is_given",
-    "WORKER_QUEUES": "test_a_worker_runs_so_many_jobs_at_once_of_the_queues_it_is_given",
-    "WORKER_POLL_INTERVAL": "test_an_idle_worker_looks_as_often_as_it_is_told_to",
-    "WORKER_SHUTDOWN_TIMEOUT": "test_t2_d06_past_the_grace_a_running_job_is_given_back",
-    "WORKER_HEARTBEAT_INTERVAL": "test_a_handler_that_holds_the_interpreter_cannot_stop_the_heartbeat",
-    "SCHEDULER_STALE_JOB_TIMEOUT": "test_a_scheduler_counts_the_leases_it_released",
-    "SCHEDULER_POLL_INTERVAL": "test_the_scheduler_looks_as_often_as_it_is_told_to",
-    "SCHEDULER_BATCH_SIZE": "test_the_scheduler_takes_so_many_jobs_a_statement",
-    "JOB_DEFAULT_TIMEOUT": "test_a_job_gets_the_defaults_of_the_settings",
-    "JOB_DEFAULT_MAX_RETRIES": "test_a_job_gets_the_defaults_of_the_settings",
-    "JOB_RETRY_BACKOFF": "test_a_job_gets_the_defaults_of_the_settings",
-    "JOB_RETRY_BASE_DELAY": "test_a_job_gets_the_defaults_of_the_settings",
-    "JOB_RETRY_MAX_DELAY": "test_a_job_gets_the_defaults_of_the_settings",
-    "JOB_RETRY_JITTER": "test_a_job_gets_the_defaults_of_the_settings",
-    "JOB_MAX_CRASHES": "test_so_many_crashes_make_a_job_poison",
-    "JOB_MAX_PAYLOAD": "test_a_payload_over_the_limit_is_refused",
-    "JOB_IDEMPOTENCY_TTL": "test_an_idempotency_key_is_kept_so_long",
-    "EVENT_RETENTION": "test_event_retention_is_what_makes_the_scheduler_do_it",
-    "PROBE_PORT": "test_d53_a_port_that_is_taken_ends_it_with_1",
-    "LOG_LEVEL": "test_the_level_decides",
-    "LOG_FORMAT": "test_console_lines_are_for_people_and_plain_in_a_pipe",
-}
+PROOFS = {row.name: row.tests[0] for row in contract(()) if row.section == "8. Settings"}
 
 SLOW = b"POST /api/v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{"
 """A request whose end never comes."""

@@ -173,7 +173,7 @@ def test_paused_it_has_no_next_run_and_what_it_missed_is_not_caught_up(
     assert schedules.resume("nightly").version == resumed.version
 
 
-def test_who_did_what_and_why_is_on_record(schedules: Schedules, database: str) -> None:
+def test_d57_who_did_what_and_why_is_on_record(schedules: Schedules, database: str) -> None:
     schedules.create(REQUEST, actor="api:anna")
     schedules.pause("nightly", "holidays", actor="cli:bert")
     schedules.pause("nightly", "again", actor="cli:bert")

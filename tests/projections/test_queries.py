@@ -239,7 +239,7 @@ def test_queues_are_those_a_job_or_a_live_worker_has_named(database, pool, lives
     assert [(worker.id, worker.alive) for worker in queries.list_workers()] == [("alive", True), ("silent", False)]
 
 
-def test_a_queue_tells_its_counts_and_the_age_of_its_oldest_ready_job(pool, lives, queries):
+def test_t10_d22_a_queue_tells_its_counts_and_the_age_of_its_oldest_ready_job(pool, lives, queries):
     running, dead = lives.enqueue(), lives.enqueue()
     lives.lease(running)
     lives.die(dead)

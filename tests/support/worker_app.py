@@ -35,6 +35,11 @@ def grow(mebibytes: int) -> int:
     return os.getpid()
 
 
+@ledger.job("raises")
+def raises() -> None:
+    raise LookupError("not there")
+
+
 @ledger.job("die")
 def die() -> None:
     os._exit(3)

@@ -2,8 +2,8 @@
 
 One script a queue hands in the acknowledgements that have gathered and takes the next messages, strictly by priority.
 Only when all queues were found empty does the worker block, on all streams at once, so that an idle worker gets a new
-job without delay. Such a read may bring one message a stream; what it brings beyond the free slots goes back, never
-stays with a worker that cannot run it.
+job without delay; on a cluster, whose slots part the queues, on those of one queue and not for long. Such a read may
+bring one message a stream; what it brings beyond the free slots goes back, never stays with a worker that cannot run it.
 
 Not safe to share by threads, but for `stop`.
 """
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import structlog
-from redis.exceptions import ResponseError
+from redis.exceptions import ClusterCrossSlotError, ResponseError
 
 from ledger import keys, message
 from ledger.message import Message
@@ -35,7 +35,7 @@ log = structlog.get_logger()
 _ACKNOWLEDGE_WITHIN = 1.0
 _TAKE_OVER_AT_ONCE = 500
 _PAUSE_AFTER_REFUSAL = 0.1
-_LONGEST_WAIT_WHILE_PAUSED = 0.5
+_LONGEST_WAIT_WITHOUT_ALL = 0.5
 
 
 class Delivery(msgspec.Struct, frozen=True):
@@ -65,6 +65,7 @@ class Messages:
         self._done: dict[str, list[bytes]] = {stream: [] for stream in self._queue_of}
         self._handed_in = time.monotonic()
         self._stopping = False
+        self._is_cluster = False
         self._left = threading.Event()
         self._left.set()
 
@@ -156,10 +157,13 @@ class Messages:
         self._handed_in = time.monotonic()
 
     def _await(self, wanted: int) -> list[Delivery]:
-        paused = self._turns.paused
-        # While a queue is paused the wait is short: its messages do not end it when it is resumed.
-        block = int(min(self._block.total_seconds(), _LONGEST_WAIT_WHILE_PAUSED if paused else math.inf) * 1000)
-        awaited: dict[Any, Any] = {stream: ">" for stream, queue in self._queue_of.items() if queue not in paused}
+        queues = [queue for queue in self._streams if queue not in self._turns.paused]
+        if self._is_cluster:
+            queues = queues[:1]
+        awaited: dict[Any, Any] = {stream: ">" for queue in queues for stream in self._streams[queue]}
+        # The wait is short while some queue cannot end it: a paused one when it is resumed, or one in another slot.
+        limit = math.inf if len(queues) == len(self._streams) else _LONGEST_WAIT_WITHOUT_ALL
+        block = int(min(self._block.total_seconds(), limit) * 1000)
         with redis.reachable(self._reader):
             self._hand_in()
             failpoints.hit("before_block")
@@ -167,9 +171,13 @@ class Messages:
             try:
                 reply: Any = self._reader.xreadgroup(keys.GROUP, self._name, awaited, count=1, block=block)
             except ResponseError as error:
+                self._left.set()
+                if isinstance(error, ClusterCrossSlotError):
+                    self._is_cluster = True
+                    log.info("Redis is a cluster, a read waits for one queue at a time")
+                    return []
                 # NOGROUP: the next read makes the groups again. UNBLOCKED never comes as an error.
                 log.info("blocking read refused", error=str(error))
-                self._left.set()
                 threading.Event().wait(_PAUSE_AFTER_REFUSAL)
                 return []
             finally:

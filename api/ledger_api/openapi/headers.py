@@ -60,6 +60,9 @@ NEXT_CURSOR = Header(
 )
 ALLOW = Header("Allow", Annotated[str, Meta(examples=["GET, HEAD, POST"])], "The methods that this route has.")
 RETRY_AFTER = Header("Retry-After", WholeSeconds, "Seconds after which the same request may succeed.")
+RETRY_IN_USE = Header(
+    "Retry-After", WholeSeconds, "With `idempotency_key_in_use`: seconds to wait.", is_always_there=False
+)
 WWW_AUTHENTICATE = Header("WWW-Authenticate", Annotated[str, Meta(examples=["Bearer"])], "How to show a key.")
 
 PAGE = (LINK, NEXT_CURSOR)

@@ -70,7 +70,7 @@ def header(told: Header) -> Json:
 
 def _response(status: int, codes: tuple[str, ...]) -> Json:
     special = {"properties": {"status": {"const": status}, "code": {"enum": list(codes)}}}
-    extra = _HEADERS.get(status, ())
+    extra = (headers.RETRY_IN_USE,) if "idempotency_key_in_use" in codes else _HEADERS.get(status, ())
     return {
         "description": ". ".join(f"`{code}`: {KINDS[code][1]}" for code in codes) + ".",
         "headers": {each.name: header(each) for each in (*extra, headers.SENT_REQUEST_ID)},
