@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import struct
 import time
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
@@ -18,6 +19,10 @@ MAX_SKEW = timedelta(days=1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _VARIANT = 0x8000_0000_0000_0000
 _last: int = 0
+_FEW = struct.Struct("=256Q")
+_random: list[int] = []
+"""Random numbers in stock: to ask the system for each is dear where threads wait for each other."""
+os.register_at_fork(after_in_child=_random.clear)
 
 
 def mint() -> UUID:
@@ -30,7 +35,16 @@ def mint() -> UUID:
     now = time.time_ns()
     ticks = (now // 1_000_000 << 12) | ((now % 1_000_000) * 4096 // 1_000_000)
     _last = ticks = max(ticks, _last + 1)
-    return _build(ticks, int.from_bytes(os.urandom(8)))
+    return _build(ticks, _number())
+
+
+def _number() -> int:
+    try:
+        return _random.pop()  # atomic: no two threads get the same
+    except IndexError:
+        number, *more = _FEW.unpack(os.urandom(_FEW.size))
+        _random.extend(more)
+        return number
 
 
 def born_at(job_id: UUID) -> datetime:

@@ -77,18 +77,20 @@ class _Publisher:
 
     def _run(self) -> None:
         with redis.connect(self._url, name="ledger-wake") as client:
+            call = redis.Repeated(client, "PUBLISH", keys.WAKE, b"")
             while self._asked or not self._over.is_set():
                 self._news.wait()
                 self._news.clear()
                 if self._asked:
                     self._asked = False
-                    self._over.wait(_publish(client))
+                    self._over.wait(_publish(call))
+            call.close()
 
 
-def _publish(client: redis.Redis) -> float:
+def _publish(call: redis.Repeated) -> float:
     """Return for how many seconds not to do it again."""
     try:
-        client.publish(keys.WAKE, b"")
+        call.send()
     except redis.TRANSIENT:
         return _PAUSE_WHEN_DOWN
     return _PAUSE

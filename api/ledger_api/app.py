@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import falcon
-from ledger_migrations.migrate import newest
+from ledger_migrations.revisions import newest
 
 from ledger.api_keys import ApiKeys
 from ledger_api import (

@@ -53,12 +53,17 @@ class Metrics:
         ProcessCollector(registry=self._registry)
         PlatformCollector(registry=self._registry)
         self._registry.register(_System(queries))
+        self._series: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
 
     def count(self, method: str, route: str, status: int, seconds: float) -> None:
         # Methods are the caller's words: without a closed list, anybody could make series without end.
-        labels = (method if method in _METHODS else "other", route, str(status))
-        self._requests.labels(*labels).inc()
-        self._durations.labels(*labels).observe(seconds)
+        names = (method if method in _METHODS else "other", route, status)
+        if (series := self._series.get(names)) is None:
+            labels = (*names[:2], str(status))
+            series = self._series[names] = self._requests.labels(*labels), self._durations.labels(*labels)
+        requests, durations = series
+        requests.inc()
+        durations.observe(seconds)
 
     @operation(
         "getMetrics",

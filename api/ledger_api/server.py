@@ -20,9 +20,9 @@ from gunicorn import util
 from gunicorn.app.base import BaseApplication
 from gunicorn.glogging import Logger
 from gunicorn.http.errors import ChunkMissingTerminator, InvalidChunkSize, ParseException
-from gunicorn.workers.gthread import ThreadWorker
 
 from ledger_api.problems import MEDIA_TYPE, Problem, internal_error
+from ledger_api.threads import Shares, Threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -58,6 +58,14 @@ class Server(BaseApplication):
         super().__init__()
 
     def load_config(self) -> None:
+        shares = Shares(self._settings.api_workers)
+
+        def enter(_: object, worker: _Worker) -> None:
+            worker.shares, worker.place = shares, shares.take(worker.age)
+
+        def leave(_: object, worker: _Worker) -> None:
+            shares.leave(worker.age)
+
         options: dict[str, object] = {
             "bind": [f"fd://{self._listener.fileno()}"],
             "workers": self._settings.api_workers,
@@ -69,6 +77,8 @@ class Server(BaseApplication):
             "logger_class": _Log,
             "accesslog": None,
             "worker_tmp_dir": "/dev/shm" if os.path.isdir("/dev/shm") else None,  # noqa: PTH112, S108 — its heartbeat file must not wait for a disk
+            "pre_fork": enter,
+            "child_exit": leave,
             "on_exit": _say_stopped,
         }
         if "control_socket_disable" in self.cfg.settings:  # newer releases open a socket for commands: nobody asked
@@ -84,7 +94,7 @@ def _say_stopped(_: object) -> None:
     log.info("stopped")
 
 
-class _Worker(ThreadWorker):
+class _Worker(Threads):
     """Threads, and our own words where gunicorn cannot make a request of what was sent."""
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:

@@ -1,17 +1,18 @@
 """A time limit for all that a thread asks of Postgres: when it passes, the statement under way is cancelled.
 
 The limit is kept here and not by the server's `statement_timeout`, which a pooler in transaction mode would hand on to
-other clients. One watchman thread serves the whole process; without a limit nothing is watched and nothing costs.
+other clients. One watchman thread serves the whole process; without a limit nothing is watched and nothing costs. What
+is done in time, as nearly everything is, leaves no trace: the watchman looks when the first limit that it knows of has
+passed, and not before.
 """
 
 from __future__ import annotations
 
-import heapq
 import threading
 import time
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from itertools import count
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -44,7 +45,8 @@ def remaining() -> float | None:
 class _Watched:
     """A connection in use. The lock keeps the watchman from cancelling what its next user does."""
 
-    def __init__(self, connection: psycopg.Connection[Any]) -> None:
+    def __init__(self, connection: psycopg.Connection[Any], at: float) -> None:
+        self.at = at
         self._connection = connection
         self._lock = threading.Lock()
         self._done = False
@@ -61,27 +63,41 @@ class _Watched:
 
 class _Watchman:
     def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self._due: list[tuple[float, int, _Watched]] = []
-        self._numbers = count()
+        self._open: dict[_Watched, None] = {}
+        self._sooner = threading.Condition()
+        self._looks_at = inf
         self._thread: threading.Thread | None = None
 
-    def add(self, at: float, watched: _Watched) -> None:
-        with self._changed:
-            heapq.heappush(self._due, (at, next(self._numbers), watched))
+    def add(self, watched: _Watched) -> None:
+        self._open[watched] = None
+        if watched.at < self._looks_at or self._thread is None or not self._thread.is_alive():
+            self._wake(watched.at)
+
+    def remove(self, watched: _Watched) -> None:
+        watched.end()
+        self._open.pop(watched, None)
+
+    def _wake(self, at: float) -> None:
+        with self._sooner:
+            self._looks_at = min(self._looks_at, at)
             if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(target=self._watch, name="deadlines", daemon=True)
                 self._thread.start()
-            elif self._due[0][2] is watched:
-                self._changed.notify()
+            self._sooner.notify()
 
     def _watch(self) -> None:
         while True:
-            with self._changed:
-                while not self._due or self._due[0][0] > time.monotonic():
-                    self._changed.wait(self._due[0][0] - time.monotonic() if self._due else None)
-                _, _, watched = heapq.heappop(self._due)
-            watched.cancel()
+            with self._sooner:
+                # First to sleep, then to look: whoever comes from here on, and is sooner, wakes us.
+                self._looks_at = inf
+                self._looks_at = min((watched.at for watched in self._open.copy()), default=inf)
+                while (left := self._looks_at - time.monotonic()) > 0:
+                    self._sooner.wait(None if left == inf else left)
+            now = time.monotonic()
+            for watched in self._open.copy():
+                if watched.at <= now:
+                    self._open.pop(watched, None)
+                    watched.cancel()
 
 
 _watchman = _Watchman()
@@ -94,9 +110,9 @@ def watch(connection: psycopg.Connection[Any]) -> Generator[None]:
     if deadline is None:
         yield
         return
-    watched = _Watched(connection)
-    _watchman.add(deadline, watched)
+    watched = _Watched(connection, deadline)
+    _watchman.add(watched)
     try:
         yield
     finally:
-        watched.end()
+        _watchman.remove(watched)

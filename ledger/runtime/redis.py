@@ -64,6 +64,25 @@ def connect(
     )
 
 
+class Repeated:
+    """One command that is sent again and again: put into bytes once, on a connection of its own.
+
+    The driver's way through its layers takes longer than Redis does.
+    """
+
+    def __init__(self, client: Redis, *command: str | bytes) -> None:
+        self._connection = client.connection_pool.make_connection()
+        self._packed = [b"".join(self._connection.pack_command(*command))]  # pyright: ignore[reportArgumentType]
+
+    def send(self) -> None:
+        """Send it and wait for the answer, which is of no interest."""
+        self._connection.send_packed_command(self._packed)
+        self._connection.read_response()
+
+    def close(self) -> None:
+        self._connection.disconnect()
+
+
 @contextmanager
 def reachable(client: Redis) -> Generator[None]:
     """Turn connection errors into Unavailable, with the server named and the password left out."""

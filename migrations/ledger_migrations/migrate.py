@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine, pool, text
 
 from ledger.runtime.database import reachable, sqlalchemy_url
 from ledger.runtime.statements import statement
+from ledger_migrations.revisions import newest
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
@@ -40,12 +40,6 @@ def status(url: str) -> tuple[str | None, str]:
     engine = _engine(url)
     with reachable(url), engine.connect() as connection:
         return _current(connection), newest()
-
-
-def newest() -> str:
-    head = ScriptDirectory(str(_HERE)).get_current_head()
-    assert head is not None
-    return head
 
 
 def _engine(url: str) -> Engine:

@@ -45,7 +45,7 @@ def projector() -> None:
 
 
 def _vitals(here: Installation, database: Database, service: Projector) -> Vitals:
-    from ledger_migrations.migrate import newest  # noqa: PLC0415
+    from ledger_migrations.revisions import newest  # noqa: PLC0415
 
     from ledger.runtime.exposition import exposition  # noqa: PLC0415
     from ledger_projections.metrics import Progress, Repairs  # noqa: PLC0415

@@ -8,6 +8,7 @@ Filtered lists are composed with SQLAlchemy Core; everything else is a statement
 from __future__ import annotations
 
 from datetime import timedelta
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -24,7 +25,6 @@ from ledger_projections.filters import DeadLetterFilter, ExecutionFilter, JobFil
 from ledger_projections.paging import Page, Place, check_limit, cut, decode_cursor
 from ledger_projections.percentiles import percentiles
 from ledger_projections.reading import reading
-from ledger_projections.selects import compiled, counted, ordered_attempts, ordered_dead_letters, ordered_jobs
 from ledger_projections.views import (
     DeadLetter,
     DepthByPriority,
@@ -95,7 +95,7 @@ class Queries:
     ) -> Page[JobState]:
         """Return a page of jobs by (created_at, id), each as its history is up to the version the list knows."""
         after = decode_cursor(cursor, filters)
-        query = ordered_jobs(filters, after).limit(check_limit(limit) + 1)
+        query = _selects().ordered_jobs(filters, after).limit(check_limit(limit) + 1)
         with reading(self._database) as connection:
             rows, next_cursor = cut(_fetch(connection, query), limit, _job_place, filters)
             return Page(tuple(_folded(connection, rows, with_payload)), next_cursor)
@@ -111,7 +111,7 @@ class Queries:
     def count(self, filters: Narrowing, after: Place | None = None) -> int:
         """Count what matches by looking at it all: for who is about to change it, never for a page."""
         with reading(self._database) as connection:
-            (row,) = _fetch(connection, counted(_ordered(filters, after)))
+            (row,) = _fetch(connection, _selects().counted(_ordered(filters, after)))
         return row["count"]
 
     def list_dead_letters(
@@ -119,7 +119,7 @@ class Queries:
     ) -> Page[DeadLetter]:
         """Return a page of the jobs that are dead now, the latest death first."""
         after = decode_cursor(cursor, filters)
-        query = ordered_dead_letters(filters, after).limit(check_limit(limit) + 1).offset(offset)
+        query = _selects().ordered_dead_letters(filters, after).limit(check_limit(limit) + 1).offset(offset)
         with reading(self._database) as connection:
             rows, next_cursor = cut(_fetch(connection, query), limit, _dead_letter_place, filters)
             return Page(tuple(_dead_letters(connection, rows)), next_cursor)
@@ -139,7 +139,7 @@ class Queries:
     ) -> Page[JobExecution]:
         """Return a page of attempts, the latest started first."""
         after = decode_cursor(cursor, filters)
-        query = ordered_attempts(filters, after).limit(check_limit(limit) + 1).offset(offset)
+        query = _selects().ordered_attempts(filters, after).limit(check_limit(limit) + 1).offset(offset)
         with reading(self._database) as connection:
             rows, next_cursor = cut(_fetch(connection, query), limit, _attempt_place, filters)
             return Page(tuple(_executions(connection, rows)), next_cursor)
@@ -193,7 +193,7 @@ class Queries:
 
 
 def _fetch(connection: Connection[TupleRow], query: Select[Any]) -> list[DictRow]:
-    return _rows(connection, *compiled(query))
+    return _rows(connection, *_selects().compiled(query))
 
 
 def _rows(connection: Connection[TupleRow], sql: bytes, parameters: Mapping[str, Any]) -> list[DictRow]:
@@ -202,7 +202,14 @@ def _rows(connection: Connection[TupleRow], sql: bytes, parameters: Mapping[str,
 
 
 def _ordered(filters: Narrowing, after: Place | None) -> Select[Any]:
-    return ordered_jobs(filters, after) if isinstance(filters, JobFilter) else ordered_dead_letters(filters, after)
+    if isinstance(filters, JobFilter):
+        return _selects().ordered_jobs(filters, after)
+    return _selects().ordered_dead_letters(filters, after)
+
+
+def _selects() -> Any:
+    """Return the module `selects`: SQLAlchemy is 13 MB, and who lists nothing has no need of it."""
+    return import_module("ledger_projections.selects")
 
 
 def _job_place(row: DictRow) -> Place:

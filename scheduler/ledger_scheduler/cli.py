@@ -42,7 +42,7 @@ def scheduler(export_to: Path | None) -> None:
 
 
 def _vitals(here: Installation, database: Database, service: Scheduler) -> Vitals:
-    from ledger_migrations.migrate import newest  # noqa: PLC0415
+    from ledger_migrations.revisions import newest  # noqa: PLC0415
 
     from ledger.runtime.exposition import exposition  # noqa: PLC0415
 

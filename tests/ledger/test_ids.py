@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 import uuid
@@ -40,6 +41,20 @@ class TestMint:
         made = [ids.mint() for _ in range(20_000)]
 
         assert all(a < b for a, b in pairwise(made))
+
+    def test_a_forked_child_does_not_make_the_ids_of_its_parent(self):
+        ids.mint()
+        read, write = os.pipe()
+        if (pid := os.fork()) == 0:
+            os.write(write, ids.mint().bytes)
+            os._exit(0)
+        os.waitpid(pid, 0)
+        theirs, ours = UUID(bytes=os.read(read, 16)), ids.mint()
+        os.close(read)
+        os.close(write)
+
+        random_part = (1 << 62) - 1
+        assert theirs.int & random_part != ours.int & random_part
 
     def test_a_burst_does_not_run_away_from_the_clock(self):
         for _ in range(20_000):

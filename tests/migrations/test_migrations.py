@@ -8,7 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 import psycopg
 import pytest
 from ledger_migrations import migrate as migrations
-from ledger_migrations.migrate import migrate, newest, status
+from ledger_migrations.migrate import migrate, status
+from ledger_migrations.revisions import newest
 
 from ledger.errors import Unavailable
 from ledger.ids import mint

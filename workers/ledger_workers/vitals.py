@@ -10,7 +10,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from ledger_migrations.migrate import newest
+from ledger_migrations.revisions import newest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 

@@ -8,6 +8,7 @@ no browser. What asks for no key is open to all.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     import falcon
 
 
+@lru_cache(64)
 def is_loopback(host: str) -> bool:
     """Say whether only this machine reaches this name or address."""
     if host.lower() == "localhost":

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import falcon
 import orjson
-import yaml
 from msgspec import Meta
 
 from ledger_api.openapi.document import document
@@ -36,6 +35,8 @@ class Description:
 
     @cached_property
     def yaml(self) -> bytes:
+        import yaml  # noqa: PLC0415 — few ask for it
+
         # Read back first: what two places share in memory would come out as anchors.
         return yaml.safe_dump(orjson.loads(self.json), sort_keys=False, allow_unicode=True, width=120).encode()
 

@@ -1,0 +1,94 @@
+"""The threads of the API's processes: few of them serve many connections, which stay open, and share out fairly."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPConnection
+from pathlib import Path
+
+import pytest
+from ledger_api.threads import Shares
+
+from tests.support.api_process import api_process, until
+
+
+@pytest.fixture(scope="module")
+def served(module_database, servers):
+    environment = {"DATABASE_URL": module_database, "REDIS_URL": servers.redis_url}
+    with api_process(**environment, API_WORKERS="2", API_THREADS="2") as process:
+        yield process
+
+
+def asked(connection: HTTPConnection, path: str) -> int:
+    connection.request("GET", path)
+    answer = connection.getresponse()
+    answer.read()
+    return answer.status
+
+
+def test_more_connections_than_threads_are_kept_and_answered_in_turn(served):
+    connections = [HTTPConnection("127.0.0.1", served.port, timeout=60) for _ in range(20)]
+    for _ in range(3):
+        assert [asked(each, "/health") for each in connections] == [200] * 20
+    with ThreadPoolExecutor(20) as pool:
+        for _ in range(5):
+            assert set(pool.map(asked, connections, ["/api/v1/jobs/x"] * 20)) == {404}
+    for each in connections:
+        assert each.sock is not None  # it was never told to close
+        each.close()
+
+
+def test_requests_sent_ahead_are_answered_in_their_order(served):
+    with socket.create_connection(("127.0.0.1", served.port), 60) as sock:
+        paths = ("/health", "/api/v1/jobs/none", "/health")
+        lines = [f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n" for path in paths]
+        sock.sendall("".join(lines).encode())
+        said = b""
+        while said.count(b"HTTP/1.1 ") < 3:
+            said += sock.recv(65_536)
+    assert re.findall(rb"HTTP/1.1 (\d+)", said) == [b"200", b"404", b"200"]
+
+
+def test_an_answer_without_a_body_is_sent_too(served):
+    connection = HTTPConnection("127.0.0.1", served.port, timeout=60)
+    for _ in range(2):
+        connection.request("HEAD", "/health")
+        answer = connection.getresponse()
+        assert (answer.status, answer.read()) == (200, b"")
+    connection.close()
+
+
+def test_a_stopping_server_hangs_up_on_who_says_nothing(module_database, servers):
+    with api_process(DATABASE_URL=module_database, REDIS_URL=servers.redis_url, API_WORKERS="1") as process:
+        connection = HTTPConnection("127.0.0.1", process.port, timeout=60)
+        assert asked(connection, "/health") == 200
+        assert process.stop(signal.SIGTERM) == 0
+        assert connection.sock is not None
+        assert connection.sock.recv(1) == b""
+        connection.close()
+
+
+def test_a_process_that_is_killed_is_replaced_and_its_place_given_on(module_database, servers):
+    with api_process(DATABASE_URL=module_database, REDIS_URL=servers.redis_url, API_WORKERS="1") as process:
+        children = Path(f"/proc/{process.process.pid}/task/{process.process.pid}/children")
+        for _ in range(2):
+            (killed,) = until(children.read_text().split)
+            os.kill(int(killed), signal.SIGKILL)
+            until(lambda gone=killed: [each for each in children.read_text().split() if each != gone])
+            assert process.request("GET", "/health").status == 200
+
+
+def test_the_place_of_a_process_that_has_ended_is_the_next_ones():
+    shares = Shares(2)
+    first, second = shares.take(1), shares.take(2)
+    shares.tell(first, 5)
+    shares.tell(second, 3)
+    assert shares.least() == 3
+    shares.leave(2)
+    assert shares.take(3) == second
+    assert shares.least() == 0
+    shares.leave(17)  # one that never had a place
