@@ -207,7 +207,7 @@ def _cursors(rows: list[dict[str, Any]]) -> Iterator[Finding]:
 
 def _rewind(row: dict[str, Any] | None) -> Iterator[Finding]:
     if row is not None and row["age_seconds"] < REWIND_SHOWN:
-        detail = f"taken back in time, seen {_words(row['age_seconds'])} ago: {row['event']} was dispatched and is gone"
+        detail = f"taken back in time, seen {_words(row['age_seconds'])} ago: {row['event']} was there and is gone"
         advice = "events after the backup, or the promoted standby's last, are lost: ask those who enqueued since then"
         yield Finding("log", "warning", detail, advice)
 

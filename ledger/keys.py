@@ -17,7 +17,7 @@ MARKER = f"{PREFIX}:dispatch"
 """String: written at the last refill. Gone means that this Redis has lost its contents, or is another one."""
 
 MARK = f"{PREFIX}:mark"
-"""String: `<job id>:<version>` of the event that was dispatched last. A log that does not know it has been rewound."""
+"""String: `<job id>:<version>:<microseconds>` of the newest event that was read. A log without it has been rewound."""
 
 WAKE = f"{PREFIX}:wake"
 """Channel: something was appended; dispatchers look at once. Best effort, nothing depends on it."""

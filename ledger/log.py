@@ -100,7 +100,7 @@ class Log(Protocol):
     def append(self, appends: Sequence[Append]) -> list[Outcome]:
         """Add each append whole or not at all, independently of the others, and answer in the same order.
 
-        Durable when it returns. A job may occur once in a call.
+        Durable when it returns. Where a job occurs more than once in a call, the first comes first.
         """
         ...
 

@@ -104,6 +104,8 @@ def append_on(connection: AnyConnection, appends: Sequence[Append], lock_timeout
     """
     if not appends:
         return []
+    if len({append.job_id for append in appends}) < len(appends):
+        return _append_in_rounds(connection, appends, lock_timeout)
     rows = orjson.dumps([row for n, append in enumerate(appends) for row in _rows(n, append)]).decode()
     try:
         taken = connection.execute(_APPEND, {"rows": rows, "lock_timeout": lock_timeout}, binary=True).fetchall()
@@ -118,6 +120,19 @@ def append_on(connection: AnyConnection, appends: Sequence[Append], lock_timeout
         append = appends[n]
         outcomes[n] = Recorded(append.job_id, append.after_version + len(append.events), position, at)
     return outcomes
+
+
+def _append_in_rounds(connection: AnyConnection, appends: Sequence[Append], lock_timeout: str | None) -> list[Outcome]:
+    """Append each job's first share, and then the rest: a statement could not tell one job's shares apart."""
+    rounds: tuple[list[int], list[int]] = [], []
+    seen: set[UUID] = set()
+    for n, append in enumerate(appends):
+        rounds[append.job_id in seen].append(n)
+        seen.add(append.job_id)
+    outcomes: dict[int, Outcome] = {}
+    for turn in rounds:
+        outcomes |= zip(turn, append_on(connection, [appends[n] for n in turn], lock_timeout), strict=True)
+    return [outcomes[n] for n in range(len(appends))]
 
 
 def histories_on(connection: AnyConnection, job_ids: Iterable[UUID]) -> dict[UUID, tuple[Entry, ...]]:

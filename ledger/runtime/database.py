@@ -163,11 +163,18 @@ def describe(url: str) -> str:
 
 
 def sqlalchemy_url(url: str) -> str:
-    """Return the URL in the spelling that makes SQLAlchemy use psycopg 3."""
-    for scheme in ("postgresql://", "postgres://"):
-        if url.startswith(scheme):
-            return "postgresql+psycopg://" + url.removeprefix(scheme)
-    return url
+    """Return the URL in the spelling that makes SQLAlchemy use psycopg 3. It wants several hosts, of which libpq takes
+    the one it can use, among the parameters.
+    """
+    scheme, _, rest = url.partition("://")
+    if scheme not in ("postgresql", "postgres"):
+        return url
+    place, _, path = rest.partition("/")
+    user, at, hosts = place.rpartition("@")
+    if "," in hosts:
+        several = "&".join(f"host={host}" for host in hosts.split(","))
+        rest = f"{user}{at}/{path}{'&' if '?' in path else '?'}{several}"
+    return f"postgresql+psycopg://{rest}"
 
 
 def _first_line(error: BaseException) -> str:

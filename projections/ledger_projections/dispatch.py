@@ -60,6 +60,7 @@ class _Found:
     high: int
     gaps: tuple[Range, ...]
     xmin: int
+    newest: str | None
     ready: list[Ready]
     full: bool
 
@@ -155,6 +156,7 @@ class Dispatcher:
             if found.advance(cursor) == cursor:
                 self._tail.nothing_seen(connection, cursor, found.xmin)
                 return False
+            self._streams.remember(found.newest)
             if was_active := self._is_active:
                 self._add(found.ready)
             turn = cursors.take(connection, self.name, "live")
@@ -234,17 +236,18 @@ def _read(connection: AnyConnection, cursor: Cursor, limit: int) -> _Found:
     blind, limit = not limit, limit or 1
     parameters = {"high": cursor.high, "holes": multirange(cursor.holes), "limit": limit, "blind": blind}
     rows: Sequence[tuple[Any, ...]] = connection.execute(_READ, parameters, binary=True).fetchall()
-    xmin, count, high, gaps, late, *_ = rows[0]
+    xmin, count, high, gaps, late, newest, *_ = rows[0]
     return _Found(
         late=tuple(late or ()),
         high=high,
         gaps=cursors.ranges(gaps),
         xmin=xmin,
+        newest=newest,
         ready=[_ready(row) for row in rows if row[-1] is not None],
         full=count == limit,
     )
 
 
 def _ready(row: tuple[Any, ...]) -> Ready:
-    queue, priority, job_id, version, attempt, type_ = row[5:]
+    queue, priority, job_id, version, attempt, type_ = row[6:]
     return ready(queue, priority, Message(job_id, version, attempt, type_))

@@ -32,6 +32,7 @@ AGE = "3 seconds"
 _READY = statement("ledger_projections", "dispatch/select_ready")
 _OLDEST = statement("ledger_projections", "dispatch/select_oldest_ready")
 _FOLLOW = statement("ledger_projections", "dispatch/follow_jobs")
+_NEWEST = statement("ledger_projections", "dispatch/select_newest")
 _BE_PATIENT = statement("ledger_projections", "dispatch/be_patient")
 
 
@@ -48,6 +49,8 @@ def refill(connection: AnyConnection, streams: DispatchStreams) -> int | None:
         connection.execute(_BE_PATIENT)
         streams.begin_refill()
         followed = connection.execute(_FOLLOW).fetchone() == (True,)
+        newest = connection.execute(_NEWEST).fetchone()
+        streams.remember(newest and newest[0])
         jobs = groupby(_ready(connection), _stream) if followed else ()
         added = sum(_add_absent(streams, stream, group) for stream, group in jobs)
     streams.end_refill()

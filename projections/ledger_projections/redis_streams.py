@@ -55,10 +55,12 @@ class DispatchStreams:
     def __init__(self, url: str) -> None:
         self._client = redis.connect(url, name="ledger-dispatch", on_connect=self._forget_server)
         self._server: bytes | None = None
-        self._marker: bytes | None = None
+        self._marker: bytes | Exception | None = None
         self._accepted: set[bytes] = set()
         self._used: set[str] = set()
         self._lost_stream = False
+        self._newest: str | None = None
+        self._marked: str | None = None
         self._deep: dict[bytes, bytes] = {}
 
     @property
@@ -78,8 +80,14 @@ class DispatchStreams:
         with redis.reachable(self._client):
             if self._server is None:
                 self._server = self._identify()
-            self._marker = self._client.get(keys.MARKER)  # pyright: ignore[reportAttributeAccessIssue]
+            self._answers(self._client.pipeline(transaction=False))
+            if isinstance(self._marker, Exception):
+                raise self._marker
         return self.intact
+
+    def remember(self, newest: str | None) -> None:
+        """Let the mark of this event be written with the next batch, or the next check."""
+        self._newest = newest or self._newest
 
     def identify(self) -> None:
         """Ask anew who this is: behind the same connection a replica may have been promoted."""
@@ -110,6 +118,7 @@ class DispatchStreams:
         with redis.reachable(self._client):
             self._server = self._identify()
             self._client.set(keys.MARKER, b"refilling")
+        self._marked = None
         self._accepted.clear()
         self._used.clear()
         self._lost_stream = False
@@ -120,16 +129,18 @@ class DispatchStreams:
             written = self._server is not None and self._client.set(keys.MARKER, self._server, xx=True)
         self._marker = self._server if written else None
 
-    def mark(self) -> tuple[str, int] | None:
-        """Return job id and version of the event that was dispatched last, as far as this Redis remembers."""
-        with redis.reachable(self._client):
-            mark: bytes | None = self._client.get(keys.MARK)  # pyright: ignore[reportAssignmentType]
+    def mark(self) -> tuple[str, int, int] | None:
+        """Return job id, version and time of the newest event that was read, as far as we or this Redis remember."""
+        mark = self._newest
         if mark is None:
-            return None
-        job_id, _, version = mark.decode().partition(":")
-        return job_id, int(version)
+            with redis.reachable(self._client):
+                kept: bytes | None = self._client.get(keys.MARK)  # pyright: ignore[reportAssignmentType]
+            mark = "" if kept is None else kept.decode()
+        job_id, *numbers = mark.split(":")
+        return (job_id, int(numbers[0]), int(numbers[1])) if len(numbers) == 2 else None
 
     def unmark(self) -> None:
+        self._newest = self._marked = None
         with redis.reachable(self._client):
             self._client.delete(keys.MARK)
 
@@ -178,11 +189,7 @@ class DispatchStreams:
                 "XADD", item.stream, "NOMKSTREAM", "*",
                 "job", str(m.job_id), "version", m.version, "attempt", m.attempt, "type", m.type,
             )  # fmt: skip
-        if batch:
-            pipe.set(keys.MARK, batch[-1].name)
-        pipe.get(keys.MARKER)
-        *answers, self._marker = pipe.execute(raise_on_error=False)
-        answers = answers[: len(batch)]
+        answers = self._answers(pipe)
         refusals = [answer for answer in answers if isinstance(answer, Exception)]
         homeless = [item for item, answer in zip(batch, answers, strict=True) if answer is None]
         if refusals or homeless:
@@ -190,6 +197,18 @@ class DispatchStreams:
         if refusals:
             raise self._refusal(refusals[0])
         return homeless
+
+    def _answers(self, pipe: Any) -> list[Any]:
+        """Return the answers to the commands, and with them write the mark, if it is new, and look at the marker."""
+        newest = self._newest
+        is_new = newest is not None and newest != self._marked
+        if is_new:
+            pipe.set(keys.MARK, newest)
+        pipe.get(keys.MARKER)
+        *answers, self._marker = pipe.execute(raise_on_error=False)
+        if is_new and answers.pop() is True:
+            self._marked = newest
+        return answers
 
     def _make(self, streams: Sequence[str]) -> None:
         pipe = self._client.pipeline(transaction=False)

@@ -1,7 +1,8 @@
 """Harvests: one kind of change that is due to all jobs whose time has come, batch by batch.
 
 A sweep goes through the candidates once, in the order of their time. The read model lags, so the next sweep meets many
-of the same jobs again; those of which the log is known to be ahead are passed over without reading it.
+of the same jobs again; those of which the log is known to be ahead are passed over without reading it. Known of this
+server: after a crash, a restore or a failover the log may be shorter than we knew it.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ class Harvest:
         self._select = select
         self._rule = rule
         self._batch_size = batch_size
+        self._server: datetime | None = None
         self._begin()
 
     def next_batch(self) -> tuple[list[Event], bool]:
@@ -42,7 +44,7 @@ class Harvest:
         try:
             return self._next_batch()
         except BaseException:
-            self._begin()  # after a crash of Postgres the log may be shorter than we knew it
+            self._begin()
             raise
 
     def _begin(self) -> None:
@@ -54,8 +56,11 @@ class Harvest:
         after_at, after_id = self._after
         place = {"after_at": after_at, "after_id": after_id, "limit": self._batch_size}
         rows = candidates(self._database, self._select, place)
+        if rows and rows[0][4] != self._server:
+            self._server = rows[0][4]
+            self._ahead, self._met = {}, {}
         fresh: list[UUID] = []
-        for _, job_id, version, _ in rows:
+        for _, job_id, version, *_ in rows:
             if (known := self._ahead.get(job_id, 0)) > version:
                 self._met[job_id] = known
             else:
@@ -68,7 +73,7 @@ class Harvest:
             events = changed.events
         return events, self._goes_on(rows)
 
-    def _goes_on(self, rows: list[tuple[datetime, UUID, int, datetime]]) -> bool:
+    def _goes_on(self, rows: list[tuple[datetime, UUID, int, datetime, datetime]]) -> bool:
         if len(rows) == self._batch_size:
             self._after = rows[-1][0], rows[-1][1]
             return True

@@ -74,9 +74,10 @@ class Silent:
 
     def _silent(self) -> list[str]:
         rows = candidates(self._database, _WORKERS, {"timeout": self._timeout})
-        self._vigil.look(rows[0][0])
-        known = [worker for _, worker, known in rows if known]
-        unknown = {worker for _, worker, known in rows if worker is not None and not known}
+        now, server, *_ = rows[0]
+        self._vigil.look(now, server)
+        known = [worker for *_, worker, known in rows if known]
+        unknown = {worker for *_, worker, known in rows if worker is not None and not known}
         missed = self._vigil.missed(unknown)
         return sorted({*known, *missed}) if self._vigil.is_long_enough() else []
 

@@ -2,8 +2,9 @@
 
 While Postgres is away, no worker can write its heartbeat; when its clock is set forward, every heartbeat is old; after
 a restore, those of another day are there. In each case all workers look silent at once, and releasing their leases
-would run everything twice. So a worker is judged only by a scheduler that has looked regularly, for the whole time a
-worker may be silent, while the database's clock went as fast as its own.
+would run everything twice. So a worker is judged only by a scheduler that has looked regularly at one and the same
+server, for the whole time a worker may be silent, while that server's clock went as fast as its own. A standby that
+takes over may do so in a second, with heartbeats as old as what it had received last.
 """
 
 from __future__ import annotations
@@ -24,15 +25,17 @@ class Vigil:
         self._monotonic = monotonic
         self._since = 0.0
         self._last: tuple[float, datetime] | None = None
+        self._server: object = None
         self._missing: dict[str, float] = {}
 
-    def look(self, now: datetime) -> None:
-        """Take note of a look at the database at its time `now`."""
+    def look(self, now: datetime, server: object) -> None:
+        """Take note of a look at the database at its time `now`; `server` says which one that was."""
         here = self._monotonic()
-        if self._last is None or self._interrupted(here, now):
+        if self._last is None or server != self._server or self._interrupted(here, now):
             self._since = here
             self._missing.clear()
         self._last = here, now
+        self._server = server
 
     def is_long_enough(self) -> bool:
         """Whether an old heartbeat means a silent worker."""

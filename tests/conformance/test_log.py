@@ -398,6 +398,18 @@ def test_the_words_of_a_failure_come_back(log, running):
     assert fold(log.history(running)).failure == failed
 
 
+def test_t6_two_outcomes_of_one_job_in_one_append_are_judged_one_after_the_other(log, running):
+    """T6: a worker whose lease was lost, and who has the job again, may bring both runs' outcomes together."""
+    seen = log.history(running)
+    stale = following(seen, FAILED, RETRIED, nonce="lost")
+    good = following(seen, Succeeded(duration_ms=1), nonce="mine")
+
+    outcomes = log.append([stale, good, first(mint()), good])
+
+    assert [type(outcome) for outcome in outcomes] == [Conflict, Recorded, Recorded, Conflict]
+    assert [entry.kind for entry in log.history(running)] == [Kind.ENQUEUED, Kind.LEASED, Kind.SUCCEEDED]
+
+
 def test_many_jobs_in_one_append(log):
     ids = [mint() for _ in range(2_000)]
 

@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from ledger.errors import Unavailable
-from ledger.runtime.database import Database
+from ledger.runtime.database import Database, sqlalchemy_url
 
 
 def test_a_server_that_is_not_there_is_told_at_once() -> None:
@@ -80,7 +80,7 @@ def test_an_error_of_the_statement_is_nobody_elses(database: str) -> None:
 FORKING = """
 import os
 import sys
-from ledger.runtime.database import Database
+from ledger.runtime.database import Database, sqlalchemy_url
 
 def pid_there(database):
     with database.connection() as connection:
@@ -110,3 +110,15 @@ def test_a_server_that_has_become_a_standby_is_away_and_left(database: str) -> N
     with pool.connection() as connection:
         connection.execute("create table written ()")
     pool.close()
+
+
+@pytest.mark.parametrize(
+    ("url", "ours"),
+    [
+        ("postgres://me:pw@h:1/db", "postgresql+psycopg://me:pw@h:1/db"),
+        ("postgresql://a:1,b:2/db", "postgresql+psycopg:///db?host=a:1&host=b:2"),
+        ("postgresql://me@a,b:2/db?x=y", "postgresql+psycopg://me@/db?x=y&host=a&host=b:2"),
+    ],
+)
+def test_several_hosts_are_for_sqlalchemy_too(url: str, ours: str) -> None:
+    assert sqlalchemy_url(url) == ours

@@ -14,6 +14,7 @@ from ledger.cli import main
 from ledger.runtime.database import Database
 from tests.support.lives import Lives, fold_all
 from tests.support.servers import connect
+from tests.support.working import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,6 +57,11 @@ def messages(redis_url: str) -> set[str]:
         return {fields[b"job"].decode() for stream in keys.streams("mail") for _, fields in client.xrange(stream)}
 
 
+def marked(redis_url: str) -> str:
+    with redis.Redis.from_url(redis_url) as client:
+        return (client.get(keys.MARK) or b"").decode()
+
+
 def audit(database: str) -> list[tuple]:
     with connect(database) as owner:
         return owner.execute("select action, actor, after ->> 'event' from ledger.audit").fetchall()
@@ -77,7 +83,56 @@ def test_an_event_that_was_dispatched_and_is_gone_is_told_once(pool, lives, data
     assert dispatch(pool, redis_url).rewinds == 0
     for name, value in {"DATABASE_URL": database, "REDIS_URL": redis_url, "COLUMNS": "200"}.items():
         monkeypatch.setenv(name, value)
-    assert f"{lost}:1 was dispatched and is gone" in CliRunner().invoke(main, ["doctor"]).output
+    assert f"{lost}:1 was there and is gone" in CliRunner().invoke(main, ["doctor"]).output
+
+
+def test_the_same_step_put_there_again_hides_nothing(pool, lives, database, redis_url):
+    """After a restore the scheduler enqueues what is due anew: the same version of the same job, another event."""
+    job = lives.enqueue()
+    dispatch(pool, redis_url)
+    with connect(database) as owner, owner.transaction():
+        owner.execute("set local session_replication_role = replica")
+        owner.execute("update ledger.events set at = at + interval '1 second' where job_id = %s", [job])
+    assert dispatch(pool, redis_url).rewinds == 1
+
+
+def test_an_outcome_that_is_gone_is_noticed_too(pool, lives, database, redis_url):
+    job = lives.enqueue()
+    lives.lease(job)
+    fold_all(pool)
+    dispatcher = Dispatcher(pool, redis_url)
+    dispatcher.prepare()
+    while dispatcher.run_once():
+        pass
+    lives.succeed(job)
+    until(lambda: not dispatcher.run_once() and marked(redis_url).startswith(f"{job}:3:"))
+    dispatcher.close()
+    with connect(database) as owner, owner.transaction():
+        owner.execute("set local session_replication_role = replica")
+        owner.execute("delete from ledger.events where job_id = %s and version = 3", [job])
+    assert dispatch(pool, redis_url).rewinds == 1
+
+
+def test_a_lease_that_a_crash_took_away_is_no_alarm(pool, lives, database, redis_url):
+    job = lives.enqueue()
+    lives.lease(job)
+    dispatch(pool, redis_url)
+    with connect(database) as owner, owner.transaction():
+        owner.execute("set local session_replication_role = replica")
+        owner.execute("delete from ledger.events where job_id = %s and version = 2", [job])
+    assert dispatch(pool, redis_url).rewinds == 0
+
+
+def test_two_that_notice_tell_it_once(pool, lives, database, redis_url):
+    lost = lives.enqueue()
+    dispatch(pool, redis_url)
+    mark = marked(redis_url)
+    rewind(database, lost)
+    assert dispatch(pool, redis_url).rewinds == 1
+    with redis.Redis.from_url(redis_url) as client:
+        client.set(keys.MARK, mark)  # as another dispatcher does that has not looked yet
+    assert dispatch(pool, redis_url).rewinds == 0
+    assert len(audit(database)) == 1
 
 
 def test_nothing_is_dispatched_before_it_is_noticed(pool, lives, database, redis_url):

@@ -91,6 +91,16 @@ def test_a_read_model_that_lags_causes_no_second_event_and_no_second_look(
     assert read == []
 
 
+def test_f15_what_was_known_of_a_server_is_not_believed_of_its_successor(stage: Stage, due: Due) -> None:
+    job = stage.enqueue(delay=AT_ONCE)
+    wait_for(due, stage)
+    assert not due.run_once()  # the read model still says: scheduled
+    stage.forget(job, version=2)  # as a failover does to a standby that lacked the tail
+    due._harvest._server = None
+    due.run_once()
+    assert stage.kinds(job) == [Kind.SCHEDULED, Kind.ENQUEUED]
+
+
 def test_a_job_that_expired_before_it_was_due_is_cancelled_instead(stage: Stage, due: Due) -> None:
     job = stage.enqueue(delay=SOON, expires_at=stage.log.clock.now() + SOON)
     wait_for(due, stage)

@@ -19,6 +19,7 @@ class Watch:
     def __init__(self) -> None:
         self.here = 100.0
         self.there = NOON
+        self.server = NOON
         self.vigil = Vigil(TIMEOUT, lambda: self.here)
 
     def pass_time(self, seconds: float, *, step: float = STEP) -> None:
@@ -26,13 +27,13 @@ class Watch:
             self.here += min(step, seconds)
             self.there += timedelta(seconds=min(step, seconds))
             seconds -= step
-            self.vigil.look(self.there)
+            self.vigil.look(self.there, self.server)
 
 
 @pytest.fixture
 def watch() -> Watch:
     made = Watch()
-    made.vigil.look(made.there)
+    made.vigil.look(made.there, made.server)
     return made
 
 
@@ -50,6 +51,15 @@ def test_who_never_looked_judges_nobody() -> None:
 def test_an_outage_begins_it_anew(watch: Watch) -> None:
     watch.pass_time(60)
     watch.pass_time(40, step=40)
+    assert not watch.vigil.is_long_enough()
+    watch.pass_time(30)
+    assert watch.vigil.is_long_enough()
+
+
+def test_f15_another_server_begins_it_anew_however_soon_it_answers(watch: Watch) -> None:
+    watch.pass_time(60)
+    watch.server += timedelta(minutes=1)
+    watch.pass_time(3)
     assert not watch.vigil.is_long_enough()
     watch.pass_time(30)
     assert watch.vigil.is_long_enough()

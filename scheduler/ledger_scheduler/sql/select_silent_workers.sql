@@ -2,8 +2,8 @@
 --
 --   timeout   how long a worker may be silent
 --
--- Returns the worker, whether it has a row at all, and this database's time, which alone judges. One row without a
--- worker says that nobody is silent. Hops from worker to worker over the partial index on (worker_id, job_id) of running
+-- Returns the worker, whether it has a row at all, this database's time, which alone judges, and which server this is: it
+-- is another one since a restart, a restore or a failover. One row without a worker says that nobody is silent. Hops from worker to worker over the partial index on (worker_id, job_id) of running
 -- jobs: the cost grows with their number, not with the number of leases.
 with recursive holders as (
   (select j.worker_id from ledger_read.jobs j where j.state = 'running' order by j.worker_id limit 1)
@@ -22,6 +22,6 @@ silent as (
   left join ledger.workers w on w.id = h.worker_id
   where w.id is null or w.heartbeat_at < clock_timestamp() - %(timeout)s::interval
 )
-select clock_timestamp() as now, s.worker_id, s.known
+select clock_timestamp() as now, pg_postmaster_start_time() as server, s.worker_id, s.known
 from (select) as always
 left join silent s on true

@@ -5,11 +5,12 @@
 --   blind  whether to look at positions only, past an event whose data cannot be read
 --
 -- Returns at least one row. Each says what was seen: the snapshot's xmin, how many events above `high`, the last of them,
--- the gaps between them, and the holes that were filled. Each but an only one is also a job to dispatch: an event that
--- made it ready, and is its latest; a job that has moved on meanwhile needs no message. Served by the index on position
--- and by the primary key.
+-- the gaps between them, the holes that were filled, and which event was the newest of those whose commit waited for the
+-- disk (a crash may take a lease away). Each but an only one is also a job to dispatch: an event that made it ready, and
+-- is its latest; a job that has moved on meanwhile needs no message. Served by the index on position and by the primary
+-- key.
 with above as materialized (
-  select e.position, e.job_id, e.version, e.kind, e.queue, e.priority, case when e.kind = 'enqueued' then e.data end as data
+  select e.position, e.at, e.job_id, e.version, e.kind, e.queue, e.priority, case when e.kind = 'enqueued' then e.data end as data
   from ledger.events e
   where e.position > %(high)s::bigint
   order by e.position
@@ -31,7 +32,14 @@ seen as materialized (
     count(s.position) as count,
     coalesce(max(s.position), %(high)s::bigint) as high,
     range_agg(int8range(s.previous + 1, s.position)) filter (where s.position > s.previous + 1) as gaps,
-    (select array_agg(l.position order by l.position) from late l) as late
+    (select array_agg(l.position order by l.position) from late l) as late,
+    (
+      select a.job_id || ':' || a.version || ':' || (extract(epoch from a.at) * 1000000)::bigint
+      from above a
+      where a.kind <> 'leased'
+      order by a.position desc
+      limit 1
+    ) as newest
   from (
     select a.position, lag(a.position, 1, %(high)s::bigint) over (order by a.position) as previous from above a
   ) as s
@@ -39,7 +47,7 @@ seen as materialized (
 ready as (
   select e.position, e.queue, e.priority, e.job_id, e.version, m.attempt, m.type
   from (
-    select a.* from above a where a.kind = 'enqueued' and not %(blind)s
+    select a.position, a.job_id, a.version, a.kind, a.queue, a.priority, a.data from above a where a.kind = 'enqueued' and not %(blind)s
     union all
     select l.* from late l where l.kind = 'enqueued' and not %(blind)s
   ) as e
@@ -56,7 +64,7 @@ ready as (
     where (select n.version from ledger.events n where n.job_id = e.job_id and n.version = e.version + 1) is null
   ) as m
 )
-select s.xmin, s.count, s.high, s.gaps, s.late, r.queue, r.priority, r.job_id, r.version, r.attempt, r.type
+select s.xmin, s.count, s.high, s.gaps, s.late, s.newest, r.queue, r.priority, r.job_id, r.version, r.attempt, r.type
 from seen s
 left join ready r on true
 order by r.position
