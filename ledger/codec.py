@@ -41,7 +41,9 @@ SCHEMA_VERSION = 1
 UPCASTERS: dict[tuple[Kind, int], Callable[[dict[str, Any]], dict[str, Any]]] = {}
 """(kind, schema version) -> the function that lifts its data by one version; data in, data out, pure."""
 
-_TYPES: dict[Kind, type[Event]] = {kind: type_ for type_, kind in KINDS.items()}  # type: ignore[misc]
+_EVENTS: dict[str, msgspec.json.Decoder[Any]] = {kind: msgspec.json.Decoder(type_) for type_, kind in KINDS.items()}
+_OPENING = frozenset({Kind.SCHEDULED.value, Kind.ENQUEUED.value})
+_REQUEST = msgspec.json.Decoder(Request)
 
 
 def rfc3339(at: datetime) -> str:
@@ -82,7 +84,7 @@ def encode(event: Event) -> tuple[dict[str, Any], bytes | None]:
 def decode(kind: str, version: int, schema_version: int, data: str | bytes, body: bytes | None) -> Event:
     """Return the event a row holds; raise CorruptHistory when it does not hold one."""
     try:
-        return _decode(Kind(kind), version, schema_version, data, body)
+        return _decode(kind, version, schema_version, data, body)
     except (msgspec.MsgspecError, KeyError, TypeError, ValueError) as error:
         raise CorruptHistory(f"a {kind} event at version {version} cannot be read: {error}") from error
 
@@ -95,16 +97,16 @@ def present_data(event: Event) -> dict[str, Any]:
     return data | {"result" if isinstance(event, Succeeded) else "payload": orjson.Fragment(body)}
 
 
-def _decode(kind: Kind, version: int, schema_version: int, data: str | bytes, body: bytes | None) -> Event:
+def _decode(kind: str, version: int, schema_version: int, data: str | bytes, body: bytes | None) -> Event:
     if schema_version != SCHEMA_VERSION:
-        data = _upcast(kind, schema_version, data)
-    event: Any = msgspec.json.decode(data, type=_TYPES[kind])
-    if version == 1 and kind in (Kind.SCHEDULED, Kind.ENQUEUED):
-        request = msgspec.json.decode(data, type=Request)
+        data = _upcast(Kind(kind), schema_version, data)
+    event: Any = _EVENTS[kind].decode(data)
+    if version == 1 and kind in _OPENING:
+        request = _REQUEST.decode(data)
         return msgspec.structs.replace(
             event, request=msgspec.structs.replace(request, payload=b"{}" if body is None else body)
         )
-    if kind is Kind.SUCCEEDED and body is not None:
+    if body is not None and kind == Kind.SUCCEEDED:
         return msgspec.structs.replace(event, result=body)
     return event
 

@@ -39,7 +39,7 @@ class Priority(IntEnum):
 
     @property
     def word(self) -> str:
-        return self.name.lower()
+        return _WORDS[self]
 
     @classmethod
     def from_word(cls, word: str) -> Priority:
@@ -47,7 +47,8 @@ class Priority(IntEnum):
         return _PRIORITIES[word]
 
 
-_PRIORITIES = {level.name.lower(): level for level in Priority}
+_WORDS = tuple(level.name.lower() for level in Priority)
+_PRIORITIES = dict(zip(_WORDS, Priority, strict=True))
 
 Backoff = Literal["constant", "linear", "exponential"]
 Jitter = Literal["none", "full", "equal", "decorrelated"]

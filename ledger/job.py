@@ -155,19 +155,22 @@ class JobState(msgspec.Struct, frozen=True, kw_only=True):
 def open_job(entry: Entry) -> JobState:
     """Return the job that its first event opens."""
     event = entry.event
-    request = event.request if isinstance(event, Scheduled | Enqueued) else None
+    request = event.request if isinstance(event, (Scheduled, Enqueued)) else None
+    ready = isinstance(event, Enqueued)
     opened = JobState(
         id=entry.job_id,
         request=request or Request(type="unknown"),
         queue=entry.queue,
         priority=entry.priority,
         state=State.READY,
-        version=0,
+        version=entry.version,
         created_at=entry.at,
         updated_at=entry.at,
+        ready_at=entry.at if ready else None,
         correlation_id=entry.trace.correlation_id or str(entry.job_id),
     )
-    return evolve(opened, entry)
+    # What most jobs begin with needs no second step; and the first event of a job adds no crashes.
+    return opened if ready and event.crash_count is None else evolve(opened, entry)
 
 
 def evolve(job: JobState, entry: Entry) -> JobState:

@@ -15,14 +15,14 @@ from psycopg.errors import DeadlockDetected, LockNotAvailable
 
 from ledger.codec import decode, encode
 from ledger.errors import CorruptHistory
-from ledger.events import KINDS, NO_TRACE, Entry, Event, Priority, Trace
+from ledger.events import KINDS, NO_TRACE, Entry, Event, Leased, Priority, Trace
 from ledger.grouping import Group
 from ledger.log import Append, Blocked, Conflict, Lease, Outcome, Recorded
 from ledger.runtime.clock import DatabaseClock
 from ledger.runtime.statements import statement
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
     from uuid import UUID
 
@@ -41,6 +41,9 @@ _LEASE = statement("ledger", "lease_jobs")
 _OPEN = statement("ledger", "open_job")
 _HISTORIES = statement("ledger", "select_histories")
 _NOW = statement("ledger", "select_now")
+
+_TRACE = msgspec.json.Decoder(Trace)
+_PRIORITIES = tuple(Priority)
 
 
 class PostgresLog:
@@ -152,7 +155,24 @@ def _lease_on(connection: AnyConnection, leases: Sequence[Lease], worker_id: str
         if len(leases) == 1:
             return []
         return [history for half in _halves(leases) for history in _lease_on(connection, half, worker_id)]
-    return list(grouped(rows).values())
+    return _with_leases(rows, {(wish.job_id, wish.version): wish.nonce for wish in leases}, worker_id)
+
+
+def _with_leases(
+    rows: Iterable[tuple[Any, ...]], nonces: Mapping[tuple[UUID, int], str], worker_id: str
+) -> list[tuple[Entry, ...]]:
+    """Return the histories that `lease_jobs` gave, each with the lease that it tells of in place."""
+    leased = {row[0]: row[12:] for row in rows}
+    histories: list[tuple[Entry, ...]] = []
+    for job_id, history in grouped(rows).items():
+        position, at = leased[job_id]
+        last = history[-1]
+        attempt = 1 + sum(isinstance(entry.event, Leased) for entry in history)
+        event = Leased(worker_id, attempt, nonces[job_id, last.version], last.at)
+        actor = f"worker:{worker_id}"
+        entry = Entry(position, at, job_id, last.version + 1, last.queue, last.priority, actor, event)
+        histories.append((*history, entry))
+    return histories
 
 
 def _halves(batch: Sequence[_T]) -> tuple[Sequence[_T], Sequence[_T]]:
@@ -185,16 +205,28 @@ def grouped(rows: Iterable[tuple[Any, ...]]) -> dict[UUID, tuple[Entry, ...]]:
     """Decode rows with the columns and the order of `select_histories`."""
     jobs: dict[UUID, list[Entry]] = {}
     for row in rows:
-        jobs.setdefault(row[0], []).append(_entry(row))
+        jobs.setdefault(row[0], []).append(_entry(*row[:12]))
     return {job_id: tuple(history) for job_id, history in jobs.items()}
 
 
-def _entry(row: tuple[Any, ...]) -> Entry:
-    job_id, version, position, at, kind, queue, priority, actor, schema_version, data, body, meta = row
+def _entry(
+    job_id: UUID,
+    version: int,
+    position: int,
+    at: datetime,
+    kind: str,
+    queue: str,
+    priority: int,
+    actor: str,
+    schema_version: int,
+    data: str,
+    body: str | None,
+    meta: str | None,
+) -> Entry:
     try:
         event: Event = decode(kind, version, schema_version, data, None if body is None else body.encode())
     except CorruptHistory as error:
         error.queue, error.priority = queue, priority
         raise
-    trace = NO_TRACE if meta is None else msgspec.json.decode(meta, type=Trace)
-    return Entry(position, at, job_id, version, queue, Priority(priority), actor, event, trace, schema_version)
+    trace = NO_TRACE if meta is None else _TRACE.decode(meta)
+    return Entry(position, at, job_id, version, queue, _PRIORITIES[priority], actor, event, trace, schema_version)

@@ -10,18 +10,16 @@ import math
 import threading
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+from uuid import UUID
 
+import msgspec
 import orjson
 
 from ledger.errors import DeadlineExceeded, JobTimeout
 from ledger.outcomes import NO_RULES, ErrorRules
 from ledger.texts import short, text_of
-
-if TYPE_CHECKING:
-    from datetime import datetime, timedelta
-    from uuid import UUID
 
 LONGEST_MESSAGE = 1000
 """Characters kept of what a handler says."""
@@ -44,8 +42,7 @@ class Token(NamedTuple):
         return f"{self.job_id}:{self.lease_version}"
 
 
-@dataclass(slots=True, kw_only=True)
-class Job:
+class Job(msgspec.Struct, kw_only=True, eq=False):
     """What a handler is told about the run it is in."""
 
     id: UUID
@@ -66,13 +63,17 @@ class Job:
     traceparent: str | None = None
     deadline: datetime | None = None
     payload_version: int = 1
-    rules: ErrorRules = field(default=NO_RULES, repr=False)
+    rules: ErrorRules = NO_RULES
     """Which of its handler's exceptions are worth a retry."""
-    _cancelled: bool = field(default=False, init=False, repr=False)
-    _ends_at_deadline: bool = field(default=False, init=False, repr=False)
-    _voice: Voice | None = field(default=None, init=False, repr=False)
-    _stop: threading.Event | None = field(default=None, init=False, repr=False)
+    _cancelled: bool = False
+    _ends_at_deadline: bool = False
+    _voice: Voice | None = None
+    _stop: threading.Event | None = None
     """Made by the first `wait`: most handlers never do."""
+
+    def __repr__(self) -> str:
+        # Not the payload: what is printed ends in logs.
+        return f"Job(id={str(self.id)!r}, type={self.type!r}, queue={self.queue!r}, attempt={self.attempt})"
 
     @property
     def payload(self) -> Any:

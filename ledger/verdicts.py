@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from ledger import outcomes
@@ -40,7 +41,7 @@ def job_of(state: JobState, worker_id: str, traceparent: str | None) -> Job:
         attempt=state.attempt,
         retry_count=state.retry_count,
         max_retries=request.max_retries,
-        timeout=timedelta(seconds=request.timeout_seconds),
+        timeout=_span(request.timeout_seconds),
         metadata=request.metadata,
         token=Token(state.id, state.lease_version),
         correlation_id=state.correlation_id or str(state.id),
@@ -78,6 +79,11 @@ def failed(
 def concluded(state: JobState, ending: Ending, duration_ms: float) -> Verdict:
     """Return the verdict on a run that ended so."""
     return lambda now: ending.events(state, duration_ms, now, _RANDOM)
+
+
+@lru_cache(maxsize=256)
+def _span(seconds: float) -> timedelta:
+    return timedelta(seconds=seconds)
 
 
 def _link(layer: Middleware, call_next: Callable[[Job], Any]) -> Callable[[Job], Any]:

@@ -4,7 +4,8 @@
 --   worker_id     who leases
 --   lock_timeout  how long to wait for somebody's open transaction that holds one of these places
 --
--- Returns every event of each job won, the lease included, in version order. What is not returned was leased by another,
+-- Returns every event of each job won up to its lease, in version order, with position and time of the lease beside it;
+-- what else the lease holds, follows from them. What is not returned was leased by another,
 -- cancelled, or never there, or its queue is paused. Served by the primary key. Commits asynchronously: a lease that a
 -- crash of Postgres takes away only means that the job is dispatched again, and the nonce keeps the first holder's
 -- outcome out.
@@ -37,20 +38,16 @@ leased as (
   where p.kind = 'enqueued' and p.queue <> all (array(select x.queue from ledger.pauses x))
   order by r.job_id
   on conflict (job_id, version) do nothing
-  returning position, at, job_id, version, kind, priority, queue, actor, schema_version, data, body, meta
+  returning job_id, version, position, at
 )
-select l.job_id, l.version, l.position, l.at, l.kind::text, l.queue, l.priority, l.actor, l.schema_version,
-       l.data::text, null::text as body, l.meta::text
-from leased l
-union all
-select e.job_id, e.version, e.position, e.at, e.kind::text, e.queue, e.priority, e.actor, e.schema_version,
-       e.data::text, e.body::text, e.meta::text
+select h.job_id, h.version, h.position, h.at, h.kind, h.queue, h.priority, h.actor, h.schema_version, h.data, h.body,
+       h.meta, l.position, l.at
 from leased l
 cross join lateral (
-  select h.job_id, h.version, h.position, h.at, h.kind, h.queue, h.priority, h.actor, h.schema_version,
-         h.data, h.body, h.meta
-  from ledger.events h
-  where h.job_id = l.job_id and h.version < l.version
+  select e.job_id, e.version, e.position, e.at, e.kind::text, e.queue, e.priority, e.actor, e.schema_version,
+         e.data::text, e.body::text, e.meta::text
+  from ledger.events e
+  where e.job_id = l.job_id and e.version < l.version
   offset 0
-) as e
-order by job_id, version
+) as h
+order by l.job_id, h.version

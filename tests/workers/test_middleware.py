@@ -14,7 +14,7 @@ from ledger_workers.middleware.logging import Logging
 from ledger_workers.middleware.metrics import Metrics
 from ledger_workers.middleware.recovery import Escaped, recovery
 from ledger_workers.middleware.timeout import timeout
-from ledger_workers.middleware.tracing import tracing
+from ledger_workers.middleware.tracing import Tracing
 from opentelemetry import trace
 from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
@@ -51,7 +51,7 @@ def raising(error: BaseException) -> Any:
 def test_the_order_is_recovery_logging_timeout_metrics_tracing() -> None:
     layers = shipped(Meters(CollectorRegistry()))
     assert [getattr(layer, "__name__", type(layer).__name__) for layer in layers] == [
-        "recovery", "Logging", "timeout", "Metrics", "tracing",
+        "recovery", "Logging", "timeout", "Metrics", "Tracing",
     ]  # fmt: skip
 
 
@@ -128,7 +128,7 @@ def test_a_run_is_a_span_linked_to_the_one_that_enqueued_it(monkeypatch: pytest.
     tracers = Tracers()
     monkeypatch.setattr(trace, "get_tracer_provider", lambda: tracers)
     job = a_job(traceparent="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
-    assert tracing(job, lambda _: "done") == "done"
+    assert Tracing()(job, lambda _: "done") == "done"
     ((name, options),) = tracers.spans
     assert name == "process mail"
     assert [format(link.context.span_id, "x") for link in options["links"]] == ["b7ad6b7169203331"]

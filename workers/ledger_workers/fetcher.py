@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
+from contextlib import ExitStack
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import structlog
@@ -22,7 +25,6 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from ledger.handlers import Handlers
-    from ledger.message import Message
     from ledger.verdicts import Verdict
     from ledger_workers.board import Board
     from ledger_workers.leases import Leases, Run
@@ -41,7 +43,10 @@ _LONGEST_WAIT_FOR_A_SLOT = 0.5
 
 
 class Fetcher:
-    """Feeds the threads; turned by one thread. `run_once` may raise Unavailable, of Postgres only."""
+    """Feeds the threads; turned by two. `run_once` may raise Unavailable, of Postgres only.
+
+    When jobs are so short that more are held than run at once, one turn reads messages while the one before it leases.
+    """
 
     def __init__(
         self,
@@ -77,50 +82,47 @@ class Fetcher:
         self._begin = begin
         self._conclude = conclude
         self._stop = threading.Event()
+        self._reading = threading.Lock()
+        self._leasing = threading.Lock()
         self._kept: list[Delivery] = []
-        """Taken from Redis while Postgres would not lease."""
+        """Taken from Redis and not leased yet."""
+        self._refused: deque[list[Delivery]] = deque()
+        """Batches that Postgres would not lease."""
+        self._failing = False
         self._pause = 0.0
         self._redis_again_at = 0.0
         self._take_over_at = 0.0
 
     def run(self) -> None:
-        """Turn until stopped; never raises."""
+        """Turn until stopped; never raises. Two threads may run it: one reads while the other leases."""
         pause = 0.0
         while not self._stop.is_set():
             try:
                 self.run_once()
-                if pause:
+                if self._failing:
+                    self._failing = False
                     log.info("leasing again")
                 pause = 0.0
             except Exception as error:
                 if not isinstance(error, Unavailable):
                     log.exception("fetching failed")
-                elif not pause:
+                elif not self._failing:
+                    self._failing = True
                     log.warning("leasing waits", error=str(error))
                 pause = min(max(pause * 2, _FIRST_PAUSE), _LONGEST_PAUSE)
                 self._stop.wait(pause)
 
     def run_once(self) -> None:
         """Fill the slots that are free, waiting for one, and for work, for about the poll interval at most."""
-        free = self._slots.wait(_LONGEST_WAIT_FOR_A_SLOT)
-        self._board.beat(self._slots.held)
-        if self._stop.is_set():
-            return
-        if self._leases.in_doubt:
-            self._hold(self._leases.recover())
-            return
-        self._pauses.look_again()
-        if not self._kept and self._redis_may_be_up():
-            self._read(free)
-        if self._kept:
-            leased = self._lease([delivery.message for delivery in self._kept])
-            back = self._of_paused(leased) if len(leased) < len(self._kept) else []
-            self._messages.acknowledge(delivery for delivery in self._kept if delivery not in back)
-            self._kept = back
-            self._messages.put_back(back)
-            self._kept = []
-        elif free > 0 and (self._drained or not self._redis_may_be_up()):
-            self._from_the_log(free)
+        with ExitStack() as reading:
+            reading.enter_context(self._reading)
+            batch = self._next()
+            if not batch:
+                return
+            with self._leasing:  # taken before others may read: jobs are leased in the order of their messages
+                if len(batch) > self._slots.concurrency:
+                    reading.close()
+                self._lease_all(batch)
 
     def stop(self) -> None:
         """Take nothing more; from any thread. What is being leased at this moment still comes."""
@@ -131,15 +133,57 @@ class Fetcher:
     def leave(self) -> None:
         """Give back to Redis all that is not leased; to be called once `run` has ended."""
         try:
-            self._messages.put_back([*self._kept, *self._strangers.all()])
+            self._messages.put_back([*self._kept, *chain.from_iterable(self._refused), *self._strangers.all()])
             self._messages.close()
         except Unavailable as error:
             log.warning("left without word to Redis", error=str(error))
 
+    def _next(self) -> list[Delivery]:
+        """Return the messages of the jobs to lease now, with a slot taken for each."""
+        free = self._slots.wait(_LONGEST_WAIT_FOR_A_SLOT)
+        self._board.beat(self._slots.held)
+        if self._stop.is_set():
+            return []
+        if self._leases.in_doubt:
+            with self._leasing:
+                self._hold(self._leases.recover())
+            return []
+        self._pauses.look_again()
+        while self._refused:
+            self._kept += self._refused.popleft()
+        if not self._kept and self._redis_may_be_up():
+            self._read(free)
+        if not self._kept and free > 0 and (self._drained or not self._redis_may_be_up()):
+            self._from_the_log(free)
+        batch, self._kept = self._kept, []
+        self._slots.take(len(batch))
+        return batch
+
+    def _lease_all(self, batch: list[Delivery]) -> None:
+        """Lease what these messages name, begin the runs, and acknowledge."""
+        runs: list[Run] = []
+        try:
+            runs = self._leases.take(delivery.message for delivery in batch)
+            self._begin_all(runs)
+            back: list[Delivery] = []
+            if len(runs) < len(batch):
+                back, rest = self._parted(batch, {run.job.id for run in runs})
+                again = self._leases.take(delivery.message for delivery in rest)
+                runs += again
+                self._begin_all(again)
+            self._messages.acknowledge(delivery for delivery in batch if delivery not in back)
+            self._messages.put_back(back)
+        except BaseException:
+            self._refused.append(batch)
+            raise
+        finally:
+            self._slots.give_back(len(batch) - len(runs))
+
     def _from_the_log(self, free: int) -> None:
         """Lease what the read model says is ready, and Redis has not brought."""
         if found := [message for message in self._ready.take(free) if message.job_id not in self._strangers]:
-            self._lease(found)
+            with self._leasing:
+                self._hold(self._leases.take(found))
         elif self._drained and not self._slots.held:
             self._pauses.look()
             if self._pauses.queues:
@@ -170,26 +214,21 @@ class Fetcher:
             self._stop.wait(LOOK_EVERY)
         return found
 
-    def _of_paused(self, leased: set[UUID]) -> list[Delivery]:
-        """Return the messages whose lease was refused because their queue is paused: they are needed later.
+    def _parted(self, batch: list[Delivery], leased: set[UUID]) -> tuple[list[Delivery], list[Delivery]]:
+        """Return the messages whose lease was refused: those of paused queues, which are needed later, and the others.
 
         The others are of no use, unless their queue was paused then and is not any more: so they are asked for again.
         """
         self._pauses.look()
-        refused = [each for each in self._kept if each.message.job_id not in leased]
+        refused = [each for each in batch if each.message.job_id not in leased]
         back = [each for each in refused if each.queue in self._pauses.queues]
-        if again := [each.message for each in refused if each not in back]:
-            self._lease(again)
-        return back
-
-    def _lease(self, messages: list[Message]) -> set[UUID]:
-        """Lease what these messages name, and return the jobs that are ours now."""
-        runs = self._leases.take(messages)
-        self._hold(runs)
-        return {run.job.id for run in runs}
+        return back, [each for each in refused if each not in back]
 
     def _hold(self, runs: list[Run]) -> None:
         self._slots.take(len(runs))
+        self._begin_all(runs)
+
+    def _begin_all(self, runs: list[Run]) -> None:
         for run in runs:
             self._meters.waited(run.state)
             if self._handlers.can_run(run.job):

@@ -6,7 +6,7 @@ job without delay; on a cluster, whose slots part the queues, on those of one qu
 bring one message a stream; what it brings beyond the free slots goes back, never stays with a worker that cannot run
 it.
 
-Not safe to share by threads, but for `stop`.
+One thread reads at a time; others may acknowledge and put back meanwhile, and `stop`.
 """
 
 from __future__ import annotations
@@ -144,11 +144,11 @@ class Messages:
 
     def _take_from(self, queue: str, wanted: int) -> list[Delivery]:
         streams = self._streams[queue]
-        done = [self._done[stream] for stream in streams]
+        done = [self._done[stream].copy() for stream in streams]
         arguments = [argument for ids in done for argument in (len(ids), *ids)]
         reply = self._take(keys=streams, args=[keys.GROUP, self._name, wanted, *arguments])
-        for ids in done:
-            ids.clear()
+        for stream, ids in zip(streams, done, strict=True):
+            del self._done[stream][: len(ids)]  # others may have come meanwhile
         return self._deliveries((streams[index - 1], id_, _fields(flat)) for index, id_, flat in reply)
 
     def _hand_in(self) -> None:
@@ -208,7 +208,7 @@ class Messages:
 
 
 def _fields(flat: Sequence[bytes]) -> dict[bytes, bytes]:
-    return dict(zip(flat[::2], flat[1::2], strict=True))
+    return dict(zip(flat[::2], flat[1::2]))  # noqa: B905 — Redis keeps names and values in pairs
 
 
 def _pairs(reply: Any) -> Iterable[tuple[bytes, Any]]:

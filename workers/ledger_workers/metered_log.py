@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from ledger.events import KINDS, Kind
@@ -31,18 +32,18 @@ class MeteredLog(Log):
 
     def append(self, appends: Sequence[Append]) -> list[Outcome]:
         outcomes = self._log.append(appends)
+        taken: Counter[tuple[Kind, str]] = Counter()
         for append, outcome in zip(appends, outcomes, strict=True):
             if isinstance(outcome, Recorded):
-                for event in append.events:
-                    self._meters.appended(KINDS[type(event)], append.queue)
+                taken.update((KINDS[type(event)], append.queue) for event in append.events)
             elif not isinstance(outcome, Blocked):
                 self._meters.conflicts.inc()
+        self._meters.appended(taken)
         return outcomes
 
     def lease(self, leases: Sequence[Lease], worker_id: str) -> list[tuple[Entry, ...]]:
         won = self._log.lease(leases, worker_id)
-        for history in won:
-            self._meters.appended(Kind.LEASED, history[-1].queue)
+        self._meters.appended(Counter((Kind.LEASED, history[-1].queue) for history in won))
         return won
 
     def history(self, job_id: UUID) -> tuple[Entry, ...]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from ledger.events import Kind
     from ledger.job import JobState
@@ -52,8 +52,10 @@ class Meters:
         self._events = Counter("ledger_events_appended", "Events put on record.", ["kind", "queue"], registry=registry)
         self._waits: dict[tuple[str, str], Callable[[float], None]] = {}
 
-    def appended(self, kind: Kind, queue: str) -> None:
-        self._events.labels(kind.value, queue).inc()
+    def appended(self, events: Mapping[tuple[Kind, str], int]) -> None:
+        """Count events put on record, by kind and queue."""
+        for (kind, queue), count in events.items():
+            self._events.labels(kind.value, queue).inc(count)
 
     def waited(self, job: JobState) -> None:
         """Note how long a job that was just leased had been ready."""

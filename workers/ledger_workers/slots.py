@@ -52,8 +52,14 @@ class Slots:
         with self._condition:
             self._held += count
 
+    def give_back(self, count: int) -> None:
+        """Free slots that were taken and not used."""
+        with self._condition:
+            self._held -= count
+            self._condition.notify_all()
+
     def free(self, count: int) -> None:
-        """Give slots back."""
+        """Free the slots of jobs that have finished."""
         with self._condition:
             self._held -= count
             self._learn(count)

@@ -47,6 +47,7 @@ class RationedSlots(Slots):
 
     def wait(self, timeout: float) -> int:
         if self._left <= 0:
+            self._on_worn()
             with self._condition:
                 self._condition.wait(timeout)
             return 0
@@ -54,10 +55,11 @@ class RationedSlots(Slots):
 
     def take(self, count: int) -> None:
         super().take(count)
-        # Only who leases takes, from one thread.
-        self._left -= count
-        if self._left <= 0:
-            self._on_worn()
+        self._left -= count  # by one thread only
+
+    def give_back(self, count: int) -> None:
+        super().give_back(count)
+        self._left += count
 
 
 def rationed(concurrency: int, max_jobs: int | None, on_worn: Callable[[], None]) -> Slots:

@@ -111,7 +111,12 @@ class Worker:
             begin=self._begin,
             conclude=conclude,
         )
-        self._fetching = threading.Thread(target=self._fetcher.run, name="fetcher", daemon=True)
+        # What is rationed is handed out by one pair of hands.
+        hands = 2 if wear.max_jobs is None else 1
+        self._fetching = [
+            threading.Thread(target=self._fetcher.run, name=f"fetcher {number}", daemon=True)
+            for number in range(1, hands + 1)
+        ]
 
     def start(self) -> None:
         """Begin to take jobs."""
@@ -119,13 +124,15 @@ class Worker:
         self._completer.start()
         self._notes.start()
         self._watch.start()
-        self._fetching.start()
+        for thread in self._fetching:
+            thread.start()
 
     def stop(self, timeout: float) -> bool:
         """Finish what runs within so many seconds, give back the rest, and leave; True if every lease is closed."""
         deadline = time.monotonic() + timeout
         self._fetcher.stop()
-        self._fetching.join(timeout=_TO_RECORD)
+        for thread in self._fetching:
+            thread.join(timeout=_TO_RECORD)
         self._watch.give_back("shutdown")
         finished = self._slots.wait_until_empty(max(deadline - time.monotonic(), 0.0))
         if not finished:
@@ -145,7 +152,8 @@ class Worker:
         threading.Thread(target=self._await_empty, args=(emptied,), name="winding down", daemon=True).start()
 
     def _await_empty(self, emptied: Callable[[], None]) -> None:
-        self._fetching.join()
+        for thread in self._fetching:
+            thread.join()
         self._watch.give_back("shutdown")
         self._slots.wait_until_empty(threading.TIMEOUT_MAX)
         emptied()

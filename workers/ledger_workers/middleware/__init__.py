@@ -8,7 +8,7 @@ from ledger_workers.middleware.logging import Logging
 from ledger_workers.middleware.metrics import Metrics
 from ledger_workers.middleware.recovery import recovery
 from ledger_workers.middleware.timeout import timeout
-from ledger_workers.middleware.tracing import tracing
+from ledger_workers.middleware.tracing import Tracing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,4 +19,4 @@ if TYPE_CHECKING:
 
 def shipped(meters: Meters) -> Sequence[Middleware]:
     """Return the middleware that every worker has; users' come inside of them."""
-    return (recovery, Logging(), timeout, Metrics(meters), tracing)
+    return (recovery, Logging(), timeout, Metrics(meters), Tracing())

@@ -6,6 +6,7 @@ span, and none is made.
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import trace
@@ -15,17 +16,37 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from opentelemetry.trace import Tracer
+
     from ledger.handlers import Job
 
+_LOOK_EVERY = 0.1
 _PROPAGATOR = TraceContextTextMapPropagator()
 
 
-def tracing(job: Job, call_next: Callable[[Job], Any]) -> Any:
-    """Run inside a span, so that the handler's own spans nest in it."""
-    provider = trace.get_tracer_provider()
-    if isinstance(provider, ProxyTracerProvider):
-        return call_next(job)
-    tracer = provider.get_tracer("ledger")
+class Tracing:
+    """Runs each job inside a span, so that the handler's own spans nest in it."""
+
+    def __init__(self) -> None:
+        self._tracer: Tracer | None = None
+        self._look_at = 0.0
+
+    def __call__(self, job: Job, call_next: Callable[[Job], Any]) -> Any:
+        tracer = self._tracer or self._found()
+        return call_next(job) if tracer is None else _traced(tracer, job, call_next)
+
+    def _found(self) -> Tracer | None:
+        """Return the application's tracer, once it has one. Looked for now and then: an SDK may be set up late."""
+        now = time.monotonic()
+        if now >= self._look_at:
+            self._look_at = now + _LOOK_EVERY
+            provider = trace.get_tracer_provider()
+            if not isinstance(provider, ProxyTracerProvider):
+                self._tracer = provider.get_tracer("ledger")
+        return self._tracer
+
+
+def _traced(tracer: Tracer, job: Job, call_next: Callable[[Job], Any]) -> Any:
     with tracer.start_as_current_span(
         f"process {job.queue}", kind=SpanKind.CONSUMER, links=_links(job.traceparent), attributes=_attributes(job)
     ):
