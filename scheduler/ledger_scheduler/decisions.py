@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from ledger.schedule import Schedule
 
 MOST_CAUGHT_UP = 1000
+_MOST_COUNTED = 100
+"""How many overdue ticks are gone through one by one where only the newest may run: after a long absence, thousands of
+schedules have to be decided at once."""
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,16 +75,17 @@ def decide(schedule: Schedule, now: datetime, grace: timedelta, *, unended: bool
 def _overdue(schedule: Schedule, now: datetime) -> tuple[list[datetime], datetime]:
     """Return the overdue ticks, of very many the last, and the first tick to come."""
     assert schedule.next_run_at is not None
+    most, last = (MOST_CAUGHT_UP, MOST_CAUGHT_UP) if schedule.catch_up == "all" else (_MOST_COUNTED, 1)
     expression, zone, anchor = cron.parse(schedule.cron_expression), schedule.zone, schedule.created_at
     overdue = [schedule.next_run_at]
     for tick in cron.ticks_after(expression, schedule.next_run_at, zone, anchor):
         if tick > now:
             return overdue, tick
-        if len(overdue) == MOST_CAUGHT_UP:
+        if len(overdue) == most:
             break
         overdue.append(tick)
-    last = cron.last_ticks(expression, schedule.next_run_at, now, zone, anchor, MOST_CAUGHT_UP)
-    return last, expression.after(now, zone, anchor)
+    newest = cron.last_ticks(expression, schedule.next_run_at, now, zone, anchor, last)
+    return [*overdue[: most - last], *newest], expression.after(now, zone, anchor)
 
 
 def _wanted(schedule: Schedule, overdue: list[datetime], now: datetime, grace: timedelta) -> list[datetime]:

@@ -77,15 +77,14 @@ class Ticks:
         with reading(self._database) as connection:
             rows = connection.execute(_SELECT, place, binary=True).fetchall()
         schedules = [from_row(row[:-1]) for row in rows]
-        plans = self._plans(schedules, rows[0][-1].astimezone(UTC)) if rows else []
+        goes_on = len(rows) == self._batch_size
         before = self.enqueued
-        for group in _groups(plans):
-            self._fire(group)
+        for group in _groups(self._plans(schedules, rows[0][-1].astimezone(UTC))) if rows else ():
+            self._fire(group)  # while the others are still to be decided: after a long absence that takes its time
+            goes_on |= any(plan.decision.goes_on for plan in group)
         if self.enqueued > before:
             self._waker.wake()
-        is_full = len(rows) == self._batch_size
-        self._after = (schedules[-1].next_run_at, schedules[-1].id) if is_full else _START
-        goes_on = is_full or any(plan.decision.goes_on for plan in plans)
+        self._after = (schedules[-1].next_run_at, schedules[-1].id) if len(rows) == self._batch_size else _START
         if not goes_on:
             self._look_ahead()
         return goes_on
@@ -99,16 +98,14 @@ class Ticks:
             row = connection.execute(_NEXT).fetchone()
         self._next_at = inf if row is None or row[0] is None else time.monotonic() + row[0]
 
-    def _plans(self, schedules: Sequence[Schedule], now: datetime) -> list[Plan]:
+    def _plans(self, schedules: Sequence[Schedule], now: datetime) -> Iterator[Plan]:
         unended = unended_jobs(self._database, [each for each in schedules if each.overlap != "allow"])
-        plans: list[Plan] = []
         for schedule in schedules:
             jobs = unended.get(schedule.id, ())
             decision = self._decide(schedule, now, jobs)
             if decision is not None:
                 cancel = jobs if schedule.overlap == "cancel_previous" and decision.run else ()
-                plans.append(Plan(schedule, decision, tuple(cancel)))
-        return plans
+                yield Plan(schedule, decision, tuple(cancel))
 
     def _decide(self, schedule: Schedule, now: datetime, unended: Sequence[JobState]) -> Decision | None:
         most = max(1, min(_MOST_RUN, _MOST_BYTES // len(schedule.payload)))
