@@ -1,6 +1,6 @@
 .PHONY: help demo dev test parity check
 help:
-	@echo 'make demo   see it work    make dev   all processes, for development    make test [ARGS=…]    make check   the gate'
+	@echo 'make demo   see it work    make dev   all processes, for development    make test [ARGS=…]    make check   the gate    make parity   ops/PARITY_STATUS.md'
 demo: .venv/.installed
 	@.venv/bin/python -m ops.demo
 dev: .venv/.installed

@@ -19,6 +19,11 @@ pytestmark = pytest.mark.heavy
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 PATIENCE = 60
+RECIPES = {
+    "make demo": ".venv/bin/python -m ops.demo",  # which tests/acceptance/test_demo.py runs
+    "make test": ".venv/bin/pytest -n 2 $(ARGS)",
+    "make dev": ".venv/bin/ledger dev",
+}
 
 
 def commands() -> list[str]:
@@ -52,8 +57,8 @@ def typed(command: str, directory: Path) -> str:
 
 def test_d05_the_readme_ends_in_a_job_that_succeeded(servers_directory: Path):
     (servers_directory / ".venv").symlink_to(sys.prefix)
-    dev, curl, events = commands()[-3:]
-    assert (dev, recipe("dev")) == ("make dev", ".venv/bin/ledger dev")
+    *made, curl, events = commands()
+    assert {command: recipe(command.removeprefix("make ")) for command in made} == RECIPES
     assert f"localhost:{settings.from_env({}).api_port}/" in curl
 
     with Terminal("-m", "ledger", "dev", directory=servers_directory) as terminal:

@@ -55,7 +55,9 @@ class Proving:
                 yield f"{row.section}, {row.name}: {test} {self._ended(test)}"
         if self._config.option.parity_status:
             proofs.STATUS.write_text(proofs.page(rows, passed))
-        elif proofs.STATUS.read_text() != proofs.page(rows, {test for row in rows for test in row.tests}):
+        elif not proofs.STATUS.exists() or proofs.STATUS.read_text() != proofs.page(
+            rows, {test for row in rows for test in row.tests}
+        ):
             yield "ops/PARITY_STATUS.md is not what the rows and tests say: run `make parity`"
 
     def _ended(self, test: str) -> str:
