@@ -159,7 +159,8 @@ def _resource(found: StoredKey) -> Resource:
 
 
 def _table(keys: list[Resource]) -> Table:
-    rows = table("ID", "Name", "Scope", "State", "Created", "By", "Expires", "Revoked")
+    names = ("ID", "Name", "Scope", "State", "Created", "By", "Expires", "Revoked")
+    rows = table(*names, less=("By", "Created", "Revoked", "Scope"))
     for each in keys:
         words = (each["id"], each["name"], each["scope"], each["state"])
         times = (when(each["created_at"]), each["created_by"], when(each["expires_at"]), when(each["revoked_at"]))

@@ -162,10 +162,16 @@ def output_option(command: _C) -> _C:
 
 def emit(value: Any, output: str, render: Render) -> None:
     """Write a resource, or a list of them, to stdout: as JSON, or as `render` draws it."""
-    if output == "text":
-        data().print(render(value))
-    else:
+    if output != "text":
         emit_json(value, output)
+        return
+    console = data()
+    if console.is_terminal:
+        console.print(render(value))
+        return
+    with console.capture() as captured:
+        console.print(render(value))
+    click.echo("\n".join(line.rstrip() for line in captured.get().splitlines()))
 
 
 def emit_json(value: Any, output: str) -> None:
@@ -200,8 +206,8 @@ def not_found(message: str) -> NoReturn:
 
 
 def say(message: str, style: str | None = None) -> None:
-    """Write words for people to stderr."""
-    words().print(message, style=style, markup=False, highlight=False)
+    """Write words for people to stderr; a long line is left to the terminal, so that what is copied stays whole."""
+    words().print(message, style=style, markup=False, highlight=False, soft_wrap=True)
 
 
 def example(*lines: str) -> str:
@@ -219,14 +225,25 @@ def words() -> Console:
     return _console(stderr=True)
 
 
-def table(*columns: str, right: tuple[str, ...] = ()) -> Table:
-    """Return an empty table in the house style; `right` names the columns of numbers."""
-    from rich import box  # noqa: PLC0415 — see the module's docstring
-    from rich.table import Table  # noqa: PLC0415
+UNBOUNDED = 100_000
+"""The width of a pipe: a row is a line, however long."""
 
-    made = Table(box=box.SIMPLE_HEAD if sys.stdout.isatty() else None, header_style="bold", pad_edge=False)
+WHOLE = {"ID", "Setting", "From", "State", "Priority", "Status", "Projection", "Examined", "Created", "Started", "Died",
+         "Heartbeat", "Next run", "Last run", "Oldest ready"}  # fmt: skip
+"""Columns whose values are not broken, for they are short or are copied. Numbers are not, either."""
+
+
+def table(*columns: str, right: tuple[str, ...] = (), less: tuple[str, ...] = ()) -> Table:
+    """Return an empty table in the house style; `right` names the columns of numbers, `less` those that matter less."""
+    from rich import box  # noqa: PLC0415 — see the module's docstring
+
+    from ledger.cli_tables import FittingTable  # noqa: PLC0415
+
+    drawn: dict[str, Any] = {"box": box.SIMPLE_HEAD, "padding": (0, 1, 0, 0)} if sys.stdout.isatty() else {"box": None}
+    made = FittingTable(header_style="bold", pad_edge=False, less=less, **drawn)
     for column in columns:
-        made.add_column(column, justify="right" if column in right else "left", overflow="fold", no_wrap=column == "ID")
+        justify = "right" if column in right else "left"
+        made.add_column(column, justify=justify, overflow="fold", no_wrap=column in right or column in WHOLE)
     return made
 
 
@@ -329,7 +346,7 @@ def _console(*, stderr: bool) -> Console:
     from rich.console import Console  # noqa: PLC0415
 
     stream = sys.stderr if stderr else sys.stdout
-    width = None if stream.isatty() else 240
+    width = None if stream.isatty() else UNBOUNDED
     return Console(stderr=stderr, highlight=False, width=width, soft_wrap=not stream.isatty(), emoji=False)
 
 

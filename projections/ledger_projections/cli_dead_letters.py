@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from ledger_projections.filters import DeadLetterFilter
 
 
+LONGEST_ERROR = 160
+"""Characters of an error in a list."""
+
+
 @click.group(cls=RoomGroup, prefix="dlq.")
 def dlq() -> None:
     """See dead letters; retry or discard them."""
@@ -93,16 +97,26 @@ def _filter(given: dict[str, Any]) -> DeadLetterFilter:
 
 
 def _dead_letters(letters: list[Resource]) -> Table:
-    rows = table("ID", "Type", "Queue", "Reason", "Runs", "Error", "Died", right=("Runs",))
+    rows = table(
+        "ID", "Type", "Queue", "Reason", "Runs", "Error", "Died", right=("Runs",), less=("Runs", "Queue", "Reason")
+    )
     for each in letters:
-        error = each["error_type"] and f"{each['error_type']}: {each['error_message']}"
         rows.add_row(
             each["job_id"],
             plain(each["job_type"]),
             plain(each["queue"]),
             coloured(each["reason"]),
             str(each["attempt"]),
-            plain(error),
+            plain(_headline(each)),
             when(each["failed_at"]),
         )
     return rows
+
+
+def _headline(letter: Resource) -> str | None:
+    """Return the error in one line; `dlq get` shows all of it."""
+    if letter["error_type"] is None:
+        return None
+    first, *more = str(letter["error_message"]).splitlines() or [""]
+    cut = f"{letter['error_type']}: {first}"[:LONGEST_ERROR]
+    return cut + ("…" if more or len(cut) == LONGEST_ERROR else "")

@@ -178,7 +178,17 @@ def _mention_next(page: Page[Any], nothing: str) -> None:
 
 
 def _jobs(jobs: list[Resource]) -> Table:
-    rows = table("ID", "Type", "Queue", "Priority", "State", "Runs", "Created", right=("Runs",))
+    rows = table(
+        "ID",
+        "Type",
+        "Queue",
+        "Priority",
+        "State",
+        "Runs",
+        "Created",
+        right=("Runs",),
+        less=("Runs", "Priority", "Queue"),
+    )
     for job in jobs:
         rows.add_row(
             job["id"],
@@ -193,7 +203,8 @@ def _jobs(jobs: list[Resource]) -> Table:
 
 
 def _executions(attempts: list[Resource]) -> Table:
-    rows = table("ID", "Type", "State", "Run", "Wait", "Took", "Error", "Started", right=("Run", "Wait", "Took"))
+    names = ("ID", "Type", "State", "Run", "Wait", "Took", "Error", "Started")
+    rows = table(*names, right=("Run", "Wait", "Took"), less=("Wait", "Run", "Took", "Error"))
     for attempt in attempts:
         rows.add_row(
             attempt["id"],
@@ -210,7 +221,7 @@ def _executions(attempts: list[Resource]) -> Table:
 
 def _projections(projections: list[Resource]) -> Table:
     names = ("Projection", "Version", "Status", "Position", "Head", "Events behind", "Seconds behind", "Parked")
-    rows = table(*names, right=names[3:])
+    rows = table(*names, right=names[3:], less=("Version", "Position"))
     for each in projections:
         style = {"live": "green", "building": "yellow"}.get(each["status"], "bold red")
         numbers = (each["position"], each["head"], each["lag_events"])

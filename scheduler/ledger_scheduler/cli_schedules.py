@@ -200,7 +200,8 @@ def _resource(found: Schedule) -> Resource:
 
 
 def _table(schedules: list[Resource]) -> Table:
-    rows = table("Schedule", "Expression", "Zone", "Job type", "Queue", "Next run", "Last run", "Last status")
+    names = ("Schedule", "Expression", "Zone", "Job type", "Queue", "Next run", "Last run", "Last status")
+    rows = table(*names, less=("Queue", "Last status", "Zone", "Last run"))
     for each in schedules:
         words = (each["name"], each["cron_expression"], each["timezone"], each["job_type"], each["queue"])
         due = when(each["next_run_at"]) if each["is_active"] else "paused"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -16,6 +17,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ledger import Ledger
+from ledger.runtime.database import Database
+from tests.support.lives import fold_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -179,6 +182,37 @@ def test_colour_is_for_terminals_that_want_it(environment: dict[str, str], tmp_p
     assert "\x1b[34mready" in coloured
     assert "ready" in plain
     assert "\x1b[3" not in plain.replace("\x1b[39m", "")
+
+
+def test_a_narrow_terminal_gets_whole_words_and_fewer_columns(
+    environment: dict[str, str], tmp_path: Path, ledger: Ledger, database: str
+):
+    job_id = str(ledger.enqueue("reports.build.everything", queue="a-queue-of-some-length"))
+    pool = Database(database)
+    fold_all(pool)
+    pool.close()
+    narrow = on_a_terminal(["job", "list"], environment | {"COLUMNS": "80", "NO_COLOR": "1"}, tmp_path)
+    lines = [line for line in re.sub(r"\x1b\[[0-9;]*m", "", narrow).splitlines() if line.strip()]
+    assert max(map(len, lines)) <= 80
+    (row,) = [line for line in lines if job_id in line]
+    assert "ready" in row
+    assert " ago" in row
+    assert lines[-1] == "left out for want of room: Runs, Priority, Queue"
+    wide = on_a_terminal(["job", "list"], environment | {"COLUMNS": "160"}, tmp_path)
+    assert all(word in wide for word in ("a-queue-of-some-length", "medium", job_id))
+    assert "left out" not in wide
+
+
+def test_a_pipe_gets_all_columns_and_no_trailing_blanks(run: Run, ledger: Ledger, database: str):
+    ledger.enqueue("t" * 100, queue="q" * 50)
+    pool = Database(database)
+    fold_all(pool)
+    pool.close()
+    done = run("job", "list", COLUMNS="40")
+    heading, row = done.stdout.splitlines()
+    assert heading.split() == ["ID", "Type", "Queue", "Priority", "State", "Runs", "Created"]
+    assert row.split()[1:4] == ["t" * 100, "q" * 50, "medium"]
+    assert [line.rstrip() for line in (heading, row)] == [heading, row]
 
 
 def test_a_help_page_costs_little_more_than_python_itself():

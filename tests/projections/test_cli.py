@@ -10,6 +10,7 @@ from ledger_projections.dispatch import Dispatcher
 
 from ledger import ids, keys
 from ledger.cli import main
+from ledger.events import Failed
 from ledger.job import State
 from tests.support.lives import fold_all
 
@@ -181,3 +182,14 @@ def test_an_empty_filter_is_refused_and_not_ignored(run, lives, dead, command):
 
 def test_discarding_one_answers_as_the_api_does(run, dead):
     assert orjson.loads(run("dlq", "discard", dead[0], "-o", "json").stdout)["status"] == "deleted"
+
+
+def test_an_error_of_many_lines_is_one_line_of_the_list(run, pool, lives, monkeypatch):
+    monkeypatch.setattr("tests.support.lives.FAILURE", Failed("ValueError", "first\nsecond", "Traceback …", 1.0))
+    lives.die(lives.enqueue())
+    monkeypatch.setattr("tests.support.lives.FAILURE", Failed("ValueError", "long " * 100, "Traceback …", 1.0))
+    lives.die(lives.enqueue())
+    fold_all(pool)
+    _heading, long, short = run("dlq", "list").stdout.splitlines()
+    assert "ValueError: first…" in short
+    assert "long long lon…  " in long

@@ -112,7 +112,8 @@ def list_workers(output: str) -> None:
 
 
 def _table(workers: list[dict[str, Any]]) -> Table:
-    drawn = table("ID", "Queues", "State", "Running", "Slots", "Started", "Heartbeat", right=("Running", "Slots"))
+    names = ("ID", "Queues", "State", "Running", "Slots", "Started", "Heartbeat")
+    drawn = table(*names, right=("Running", "Slots"), less=("Started",))
     for each in workers:
         state = "silent" if not each["alive"] else "stopping" if each["stopping"] else "live"
         drawn.add_row(
