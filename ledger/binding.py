@@ -18,6 +18,7 @@ import msgspec
 import orjson
 
 from ledger.errors import Breach, InvalidRequest
+from ledger.payloads import written
 from ledger.running import Job
 
 if TYPE_CHECKING:
@@ -74,10 +75,7 @@ class Binding:
     def encode(self, arguments: Mapping[str, Any]) -> bytes:
         """Return the payload these arguments make; raise InvalidRequest where they would not fit the handler."""
         payload = arguments[self._whole] if self._whole and tuple(arguments) == (self._whole,) else arguments
-        try:
-            body = msgspec.json.encode(payload, enc_hook=_to_json)
-        except (TypeError, ValueError, RecursionError) as error:
-            raise InvalidRequest([Breach("/payload", f"cannot be written as JSON: {error}")]) from error
+        body = written(payload, _to_json)
         self._decode(body)
         return body
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import cache
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -16,6 +17,8 @@ import msgspec
 from msgspec.structs import replace
 
 from ledger import ids
+from ledger.handlers import callables
+from ledger.payloads import Written
 from ledger.requests import submission
 from ledger.settings import from_env
 
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
 
     from ledger.handlers import Duration, Level
     from ledger.requests import Submission
+    from ledger.settings import Settings
 
 Request = dict[str, Any]
 Enqueue = Callable[[Request], UUID]
@@ -41,14 +45,10 @@ class EnqueueChain:
         self._defaults: dict[str, Request] = {}
 
     def set_defaults(self, queue: str, defaults: Request) -> None:
-        """Take what jobs of a queue are to have where nobody says otherwise; raise InvalidRequest for nonsense.
-
-        What a retry policy leaves open is the settings', which are not read yet: it is checked with the first job.
-        """
+        """Take what jobs of a queue are to have where nobody says otherwise; raise InvalidRequest for nonsense."""
         if queue in self._defaults:
             raise ValueError(f"queue {queue!r} has its defaults already; give them in one place")
-        certain = {name: value for name, value in defaults.items() if name != "retry"}
-        submission({"type": "any", "queue": queue, **certain}, b"{}", from_env({}), _ANY_TIME)
+        check_defaults({"type": "any", "queue": queue, **defaults})
         self._defaults[queue] = defaults
 
     def complete(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -67,7 +67,7 @@ class EnqueueChain:
         call = make
         for layer in reversed(self.layers):
             call = _link(layer, call)
-        if isinstance(payload := request.get("payload"), msgspec.Raw):
+        if isinstance(payload := request.get("payload"), Written):
             request = request | {"payload": msgspec.json.decode(payload)}
         return call(request)
 
@@ -122,7 +122,22 @@ class Enqueueing:
         The request is a dict such as `enqueue_many` takes. Of `enqueue_many` each one passes by itself, and the jobs
         are made when all have.
         """
-        self.enqueue_chain.layers.extend(middleware)
+        self.enqueue_chain.layers.extend(callables(middleware))
+
+
+def check_defaults(members: Mapping[str, Any]) -> None:
+    """Raise InvalidRequest for what no request could say, whatever the settings, which are not read yet."""
+    retry = members.get("retry")
+    if isinstance(retry, Mapping):
+        policy: Mapping[str, Any] = retry
+        known = policy.get("base", policy.get("max", 1))
+        members = {**members, "retry": {"base": known, "max": known, **policy}}
+    submission(members, b"{}", _settings(), _ANY_TIME)
+
+
+@cache
+def _settings() -> Settings:
+    return from_env({})
 
 
 def _link(layer: EnqueueMiddleware, call_next: Enqueue) -> Enqueue:

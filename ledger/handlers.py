@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
-from typing import Any, Generic, Literal, ParamSpec, TypeVar
+from typing import Any, Generic, Literal, ParamSpec, TypeVar, get_args
 
 from ledger.binding import OPTIONS, Binding
 from ledger.errors import UnknownType
@@ -20,6 +20,7 @@ from ledger.upcasting import Upcast, Upcasts
 
 P = ParamSpec("P")
 R = TypeVar("R")
+C = TypeVar("C", bound=Callable[..., Any])
 
 Duration = timedelta | float | str
 """As Python callers may write one: a timedelta, seconds, or a string such as `90s`."""
@@ -45,12 +46,18 @@ class Handler(Generic[P, R]):
         version: int = 1,
         rules: ErrorRules = NO_RULES,
     ) -> None:
+        if executor not in get_args(Executor):
+            raise ValueError(
+                f"{type_}: there is no executor {executor!r}; it is one of {', '.join(get_args(Executor))}"
+            )
+        if any(inspect.isgeneratorfunction(each) or inspect.isasyncgenfunction(each) for each in _calls(function)):
+            raise ValueError(f"{type_}: a generator would be made and never run; return a value instead of yielding")
         self.function = function
         self.type = type_
         self.options = dict(options)
         self.executor = executor
         self.rules = rules
-        self.is_async = inspect.iscoroutinefunction(function)
+        self.is_async = any(inspect.iscoroutinefunction(each) for each in _calls(function))
         self._binding = Binding(function, type_)
         self._upcasts = Upcasts(type_, version)
         self.__name__ = getattr(function, "__name__", type_)
@@ -121,6 +128,19 @@ class Handlers(Mapping[str, Handler[..., Any]]):
         self._handlers[handler.type] = handler
 
 
+def callables(functions: Sequence[C]) -> Sequence[C]:
+    """Return the functions; raise ValueError for what cannot be called."""
+    for function in functions:
+        if not callable(function):
+            raise ValueError(f"{function!r} cannot be called")  # noqa: TRY004 — like all that is refused at registration
+    return functions
+
+
+def _calls(function: Callable[..., Any]) -> tuple[Any, Any]:
+    """Return what may be a coroutine function: the function, or how an object is called that is none."""
+    return function, getattr(function, "__call__", None)  # noqa: B004
+
+
 def error_rules(retry_on: Errors | None, give_up_on: Errors | None) -> ErrorRules:
     """Return the rules that these lists of exceptions say; raise ValueError for what is no exception."""
     retried = None if retry_on is None else _kinds(retry_on)
@@ -137,5 +157,5 @@ def _kinds(errors: Errors) -> tuple[type[BaseException], ...]:
 
 __all__ = [
     "OPTIONS", "Duration", "Errors", "Executor", "Handler", "Handlers", "Job", "Level", "Middleware", "Priority",
-    "Token", "current_job", "error_rules",
+    "Token", "callables", "current_job", "error_rules",
 ]  # fmt: skip

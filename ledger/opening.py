@@ -7,6 +7,7 @@ The key is stored in the transaction of the append: either both are there or nei
 from __future__ import annotations
 
 import socket
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -28,11 +29,11 @@ from ledger.events import Entry, Trace
 from ledger.handlers import current_job
 from ledger.job import JobState, open_job
 from ledger.log import Append, Blocked, Conflict, Recorded
+from ledger.payloads import written
 from ledger.runtime.statements import statement
-from ledger.texts import holds_null
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable
 
     from ledger.log import Outcome
     from ledger.requests import Submission
@@ -136,19 +137,6 @@ def spelled(options: Mapping[str, Any]) -> dict[str, Any]:
     return {_PYTHON_NAMES.get(name, name): value for name, value in options.items() if value is not None}
 
 
-def payload_bytes(payload: Any) -> bytes:
-    """Return a Python payload as JSON; raise InvalidRequest for what is not an object or cannot be written."""
-    try:
-        body = b"{}" if payload is None else msgspec.json.encode(payload)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise InvalidRequest([Breach("/payload", f"cannot be written as JSON: {error}")]) from error
-    if not body.startswith(b"{"):
-        raise InvalidRequest([Breach("/payload", "must be an object")])
-    if holds_null(body):
-        raise InvalidRequest([Breach("/payload", "holds the character U+0000, which cannot be kept")])
-    return body
-
-
 class Repeated:
     """Checks requests of which many are alike but for their payload: what was found out about the rest is kept."""
 
@@ -159,13 +147,15 @@ class Repeated:
 
     def __call__(self, job: Mapping[str, Any]) -> Submission:
         """Return the request, checked; raise InvalidRequest with every breach."""
+        if not isinstance(job, Mapping):
+            raise InvalidRequest([Breach("", "must be a mapping with the fields of a request")])
         options = tuple((name, value.__class__, value) for name, value in job.items() if name != "payload")
         try:
             known = self._known.get(options)
         except TypeError:  # a value that has no hash, such as metadata
             return self._check(spelled(job))
         if known is not None:
-            payload = payload_bytes(job.get("payload"))
+            payload = written(job.get("payload"))
             if len(payload) <= self._max_payload:
                 return known.holding(payload)
         found = self._check(spelled(job))

@@ -188,6 +188,13 @@ def wait(pointer: str, delay: str | UnsetType, breaches: Breaches) -> timedelta 
     return found
 
 
+def words(reason: str | None) -> str | None:
+    """Return why somebody does something; raise InvalidRequest for what cannot be kept."""
+    if reason is None or (isinstance(reason, str) and len(reason) <= fields.REASON_LIMIT and is_keepable(reason)):
+        return reason
+    raise InvalidRequest([Breach("/reason", f"must be a string of at most {fields.REASON_LIMIT} characters")])
+
+
 class TimeLimited(Protocol):
     """A request that says how long a run may take, in one of two ways."""
 

@@ -19,7 +19,8 @@ from psycopg.errors import UniqueViolation
 from ledger import audit, cron, ids
 from ledger.errors import ScheduleChanged, ScheduleExists, ScheduleInCode, ScheduleNotFound
 from ledger.events import Priority
-from ledger.opening import actor_now, opened, opening, payload_bytes, taken
+from ledger.opening import actor_now, opened, opening, taken
+from ledger.payloads import written
 from ledger.postgres import append_on
 from ledger.requests import Submission
 from ledger.runtime.statements import statement
@@ -276,7 +277,7 @@ _TIMES = ("cron_expression", "timezone", "is_active")
 
 def _payload(members: Mapping[str, Any], payload: bytes | None) -> bytes | None:
     given = members.get("payload")
-    return payload if payload is not None or not isinstance(given, dict) else payload_bytes(given)
+    return payload if payload is not None or not isinstance(given, dict) else written(given)
 
 
 def _values(definition: Definition) -> dict[str, Any]:

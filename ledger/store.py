@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ledger import bulk
+from ledger import bulk, notes
 from ledger.connections import caller_connection, joined
 from ledger.opening import KEY_WAIT
 from ledger.postgres import append_on, histories_on
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ledger.errors import LedgerError
     from ledger.events import Entry
     from ledger.log import Append, Outcome
+    from ledger.notes import Note
     from ledger.opening import Made
     from ledger.requests import Submission
 
@@ -41,6 +42,10 @@ class Store(Protocol):
 
     def history(self, job_id: UUID, connection: Any) -> tuple[Entry, ...]:
         """Return a job's events in version order; empty if there is no such job."""
+        ...
+
+    def notes(self, job_id: UUID) -> list[Note]:
+        """Return what the handlers of a job have said, oldest first."""
         ...
 
 
@@ -66,3 +71,6 @@ class PostgresStore:
         if connection is None:
             return self._doors.log.history(job_id)
         return histories_on(caller_connection(connection), [job_id]).get(job_id, ())
+
+    def notes(self, job_id: UUID) -> list[Note]:
+        return notes.read(self._doors.database, job_id)

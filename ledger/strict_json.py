@@ -48,6 +48,12 @@ def decode(text: bytes) -> dict[str, Any]:
     return value
 
 
+def check_written(text: bytes) -> None:
+    """Refuse what a serializer wrote that `decode` would; it repeats no member."""
+    if _may_be_deep(text) or _may_overflow(text):
+        _check_exactly(text)
+
+
 class _PayloadHolder(msgspec.Struct):
     payload: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 

@@ -20,7 +20,7 @@ class Upcasts:
     """The steps from older payload versions to `version`."""
 
     def __init__(self, type_: str, version: int) -> None:
-        if isinstance(version, bool) or version < 1:
+        if not isinstance(version, int) or isinstance(version, bool) or version < 1:
             raise ValueError(f"{type_}: version {version!r} is not a whole number from 1 up")
         self.version = version
         self._type = type_

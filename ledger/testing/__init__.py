@@ -31,9 +31,14 @@ A crash in the worst place, to see whether a handler bears to run twice:
 [1, 2]
 
 Within the block every verb of the ledger works: `enqueue_many`, idempotency keys, `get`, `history`, `cancel`, `retry`,
-the await twins. `connection=` is accepted and not used: the job counts at once, whatever becomes of the transaction.
-Not imitated: time-outs, processes of their own, pauses, several workers. Types without a handler here stay ready, as
-they would in life.
+the await twins, and `notes` tells what handlers said. `connection=` is accepted and not used: the job counts at once,
+whatever becomes of the transaction. Types without a handler here stay ready, as they would in life, and so do the jobs
+of queues in `kit.paused`.
+
+A run that takes longer than its time-out, or goes past its deadline, by the clock that stands still or really, is asked
+to stop and fails with `JobTimeout` or `DeadlineExceeded`, as in life. Not imitated: processes of their own, so nothing
+can kill a handler that does not return, and one that ends its process ends the test; several workers, and runs at the
+same time.
 
 An error of a handler is raised where its job was enqueued (inline), or recorded only (`drain`); `fail_fast=` chooses
 otherwise. What a handler says on purpose by `Retry`, `Permanent` and their like is no error, and never raised.

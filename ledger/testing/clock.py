@@ -8,6 +8,7 @@ from ledger.requests import instant, span
 from ledger.runtime.clock import SystemClock
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import datetime
 
     from ledger.handlers import Duration
@@ -25,16 +26,25 @@ class FrozenClock:
 
     def __init__(self, at: datetime | str | None = None) -> None:
         self._at = SystemClock().now() if at is None else instant(at)
+        self._watchers: list[Callable[[], None]] = []
 
     def now(self) -> datetime:
         return self._at
 
     def advance(self, by: Duration) -> datetime:
         """Move forward by a timedelta, seconds, or a duration such as `90s`; return the new time."""
-        self._at += span(by)
-        return self._at
+        return self._move(self._at + span(by))
 
     def move_to(self, at: datetime | str) -> datetime:
         """Set the time, which may also go back, and return it."""
-        self._at = instant(at)
+        return self._move(instant(at))
+
+    def watch(self, watcher: Callable[[], None]) -> None:
+        """Call this after each move; for the test modes."""
+        self._watchers.append(watcher)
+
+    def _move(self, to: datetime) -> datetime:
+        self._at = to
+        for watcher in self._watchers:
+            watcher()
         return self._at

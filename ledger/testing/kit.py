@@ -36,14 +36,14 @@ class Kit:
         self.clock = clock
         self.log = log
         """All events, in `entries()`."""
-        self._runner = runner
-
-        self.on_cancel = runner.on_cancel
+        self.runner = runner
+        self.paused: set[str] = set()
+        """The queues whose jobs `drain` leaves alone: add one to pause it."""
 
     @property
     def jobs(self) -> list[JobState]:
         """All jobs made within this mode, as they are now, in the order in which they were made."""
-        return self._runner.jobs()
+        return self.runner.jobs()
 
     def enqueued(self, type_: Type | None = None, /, **expected: Any) -> list[JobState]:
         """Return the jobs of this type that match, whatever has become of them since.
@@ -83,7 +83,7 @@ class Kit:
         while (job := self._next(queue, advance=advance)) is not None:
             if len(done) == most:
                 raise AssertionError(f"{most} runs, and more is ready ({line(job)}); is something going in circles?")
-            if (result := self._runner.run(job)) is not None:
+            if (result := self.runner.run(job)) is not None:
                 done.append(result[0])
                 errors += [result[1]] if result[1] is not None else []
         if fail_fast and errors:
@@ -91,8 +91,8 @@ class Kit:
         return done
 
     def _next(self, queue: str | None, *, advance: bool) -> JobState | None:
-        self._runner.pass_time()
-        mine = [job for job in self.jobs if queue in (None, job.queue) and job.type in self.ledger.handlers]
+        self.runner.pass_time()
+        mine = [job for job in self.jobs if self._takes(job, queue)]
         if ready := [job for job in mine if job.state is State.READY and self._place(job) > self._since()]:
             return min(ready, key=lambda job: (job.priority, self._place(job)))
         due = [job.run_at for job in mine if job.run_at is not None]
@@ -100,6 +100,9 @@ class Kit:
             return None
         self.clock.move_to(min(due))
         return self._next(queue, advance=advance)
+
+    def _takes(self, job: JobState, queue: str | None) -> bool:
+        return queue in (None, job.queue) and job.queue not in self.paused and job.type in self.ledger.handlers
 
     def _place(self, job: JobState) -> int:
         return self.log.history(job.id)[-1].position

@@ -63,14 +63,14 @@ def manual(ledger: Ledger, *, clock: FrozenClock | None = None) -> Generator[Kit
 def _kit(ledger: Ledger, clock: FrozenClock | None) -> Kit:
     clock = clock or FrozenClock()
     log = MemoryLog(clock)
-    return Kit(ledger, log, clock, Runner(ledger, log))
+    return Kit(ledger, log, clock, Runner(ledger, log, clock))
 
 
 @contextmanager
 def _on(kit: Kit, waker: _AtOnce | _Never) -> Generator[None]:
     ledger = kit.ledger
     ours = ledger.store, ledger.threads
-    ledger.store = MemoryStore(kit.log, lambda: ledger.settings.job_idempotency_ttl, kit.on_cancel)
+    ledger.store = MemoryStore(kit.log, lambda: ledger.settings.job_idempotency_ttl, kit.runner)
     ledger.threads = Threads(lambda: _DEPTH)
     active.append(kit)
     try:

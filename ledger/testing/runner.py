@@ -19,10 +19,12 @@ from ledger import commands, outcomes
 from ledger.errors import InvalidRequest
 from ledger.events import Failed
 from ledger.job import State, fold
-from ledger.log import Lease, following
+from ledger.log import Lease, Recorded, following
 from ledger.running import current_job
 from ledger.runtime import failpoints
 from ledger.testing.crash import Crash
+from ledger.testing.limits import Limits, within
+from ledger.testing.notes import Notebook
 from ledger.verdicts import chain, failed, job_of, returned
 
 if TYPE_CHECKING:
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
     from ledger.job import JobState
     from ledger.memory import MemoryLog
     from ledger.running import Job
+    from ledger.testing.clock import FrozenClock
+    from ledger.testing.limits import Limit
     from ledger.verdicts import Verdict
 
 WORKER = "testing"
@@ -47,10 +51,11 @@ _OF_THE_JOB = (Exception, SystemExit, asyncio.CancelledError)
 class Runner:
     """Runs the jobs of a log in memory by an application's handlers and middleware."""
 
-    def __init__(self, ledger: Ledger, log: MemoryLog) -> None:
+    def __init__(self, ledger: Ledger, log: MemoryLog, clock: FrozenClock) -> None:
         self._ledger = ledger
         self._log = log
-        self._running: dict[UUID, Job] = {}
+        self.limits = Limits(clock)
+        self.notebook = Notebook(clock)
         self._known: dict[UUID, JobState] = {}
 
     def pass_time(self) -> None:
@@ -66,6 +71,9 @@ class Runner:
             state = fold(history)
             assert state is not None
             told = job_of(state, WORKER, history[0].trace.traceparent)
+            if told.deadline is not None:
+                told.end_at_deadline(told.deadline - self._log.clock.now())
+            self.notebook.listen(told)
             error = None
             try:
                 error = self._run(state, told)
@@ -87,11 +95,6 @@ class Runner:
         """Return all jobs in the order in which they were made."""
         return [self.job(entry.job_id) for entry in self._log.entries() if entry.version == 1]
 
-    def on_cancel(self, job_id: UUID) -> None:
-        """Tell the handler of a job that was cancelled while it ran."""
-        if (running := self._running.get(job_id)) is not None:
-            running.cancel()
-
     def _run(self, state: JobState, job: Job) -> BaseException | None:
         failpoints.hit("after_lease")
         failpoints.hit("before_handler")
@@ -99,8 +102,10 @@ class Runner:
         failpoints.hit("after_handler")
         events = verdict(self._log.clock.now())
         failpoints.hit("before_append")
-        self._append(state, events, f"worker:{WORKER}")
+        counts = self._append(state, events, f"worker:{WORKER}")
         failpoints.hit("after_append")
+        if not counts:
+            return None
         if error is None and isinstance(events[0], Failed):
             return outcomes.Permanent(events[0].error_message)  # a result that cannot be kept
         return None if error is None or _is_meant(error) else error
@@ -108,21 +113,20 @@ class Runner:
     def _verdict(self, state: JobState, job: Job) -> tuple[Verdict, BaseException | None]:
         began = time.monotonic()
         mark = current_job.set(job)
-        self._running[job.id] = job
         try:
-            value = chain(self._ledger.middleware, self._call)(job)
+            with self.limits.of(job) as limit:
+                value = within(limit, chain(self._ledger.middleware, self._call))
         except _OF_THE_JOB as error:
             rules = self._ledger.handlers[job.type].rules
             return failed(state, error, "".join(traceback.format_exception(error)), _since(began), rules), error
         finally:
-            del self._running[job.id]
             current_job.reset(mark)
         return returned(state, value, _since(began)), None
 
     def _call(self, job: Job) -> Any:
         handler = self._ledger.handlers[job.type]
         result: Any = handler.run(job)
-        return _awaited(result) if handler.is_async else result
+        return _awaited(result, self.limits[job]) if handler.is_async else result
 
     def _release(self, state: JobState) -> None:
         """Do as the scheduler does with the lease of a dead worker, unless the outcome is on record already."""
@@ -130,9 +134,10 @@ class Runner:
         if job.state is State.RUNNING and job.version == state.version:
             self._append(job, commands.crash(job, self._ledger.settings.job_max_crashes), "scheduler")
 
-    def _append(self, job: JobState, events: Events, actor: str) -> None:
-        # A conflict is a job that was cancelled meanwhile: its outcome is refused, as in life.
-        self._log.append([following(job, events, actor)])
+    def _append(self, job: JobState, events: Events, actor: str) -> bool:
+        """Put it on record; False for a job that was cancelled meanwhile, whose outcome is refused, as in life."""
+        (outcome,) = self._log.append([following(job, events, actor)])
+        return isinstance(outcome, Recorded)
 
 
 def _by_now(job: JobState, now: datetime) -> Events:
@@ -147,32 +152,35 @@ def _is_meant(error: BaseException) -> bool:
     return outcomes.wish_of(error) is not None and not isinstance(error, InvalidRequest)
 
 
-def _awaited(coroutine: Coroutine[Any, Any, Any]) -> Any:
+def _awaited(coroutine: Coroutine[Any, Any, Any], limit: Limit) -> Any:
     """Run an `async def` handler to its end, also under a test whose own event loop is running."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        return _on_a_loop(coroutine)
+        return _on_a_loop(coroutine, limit)
     result: Future[Any] = Future()
-    work: Callable[[], None] = lambda: _settle(result, coroutine)  # noqa: E731 — a thread takes a callable
+    work: Callable[[], None] = lambda: _settle(result, coroutine, limit)  # noqa: E731 — a thread takes a callable
     thread = threading.Thread(target=copy_context().run, args=(work,), name="async handler", daemon=True)
     thread.start()
     return result.result()
 
 
-def _settle(result: Future[Any], coroutine: Coroutine[Any, Any, Any]) -> None:
+def _settle(result: Future[Any], coroutine: Coroutine[Any, Any, Any], limit: Limit) -> None:
     try:
-        result.set_result(_on_a_loop(coroutine))
+        result.set_result(_on_a_loop(coroutine, limit))
     except BaseException as error:  # noqa: BLE001 — it is raised where the result is waited for
         result.set_exception(error)
 
 
-def _on_a_loop(coroutine: Coroutine[Any, Any, Any]) -> Any:
+def _on_a_loop(coroutine: Coroutine[Any, Any, Any], limit: Limit) -> Any:
     # Not asyncio.run, which would take away the loop that a test has set for its thread.
     loop = asyncio.new_event_loop()
+    task = loop.create_task(coroutine)
+    limit.stop = lambda: loop.call_soon_threadsafe(task.cancel)
     try:
-        return loop.run_until_complete(coroutine)
+        return loop.run_until_complete(task)
     finally:
+        limit.stop = None
         loop.run_until_complete(loop.shutdown_asyncgens())
         loop.close()
 

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from ledger.events import Entry
     from ledger.log import Append, Outcome
     from ledger.memory import MemoryLog
+    from ledger.notes import Note
     from ledger.requests import Submission
+    from ledger.testing.runner import Runner
 
     Key = tuple[UUID, bytes, datetime]
 
@@ -26,10 +28,10 @@ if TYPE_CHECKING:
 class MemoryStore:
     """Keeps the contract of `ledger.store.Store`; a caller's `connection` is not looked at."""
 
-    def __init__(self, log: MemoryLog, ttl: Callable[[], timedelta], on_cancel: Callable[[UUID], None]) -> None:
+    def __init__(self, log: MemoryLog, ttl: Callable[[], timedelta], runner: Runner) -> None:
         self._log = log
         self._ttl = ttl
-        self._on_cancel = on_cancel
+        self._runner = runner
         self._lock = threading.Lock()
         self._keys: dict[str, Key] = {}
 
@@ -62,12 +64,15 @@ class MemoryStore:
         del connection
         (outcome,) = self._log.append([append])
         if isinstance(outcome, Recorded) and isinstance(append.events[-1], Cancelled):
-            self._on_cancel(append.job_id)
+            self._runner.limits.on_cancel(append.job_id)
         return outcome
 
     def history(self, job_id: UUID, connection: Any) -> tuple[Entry, ...]:
         del connection
         return self._log.history(job_id)
+
+    def notes(self, job_id: UUID) -> list[Note]:
+        return self._runner.notebook.of(job_id)
 
     def _claim(self, keys: dict[str, Key], submission: Submission, job_id: UUID) -> UUID | None:
         """Take the request's key for this job, or return the job it stands for already."""

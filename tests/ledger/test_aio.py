@@ -16,7 +16,7 @@ from sqlalchemy.pool import NullPool
 
 from ledger import CommandRefused, IdempotencyConflict, InvalidRequest, JobNotFound, Ledger
 from ledger.aio import Threads
-from ledger.client import BoundHandler
+from ledger.bound import BoundHandler
 from ledger.handlers import Job, Token, current_job
 from ledger.job import State
 from ledger.runtime.database import sqlalchemy_url
@@ -94,9 +94,17 @@ def until_waiting(database, *connections) -> None:
 
 
 def test_every_verb_has_its_twin_with_the_same_parameters():
-    assert {"aenqueue", "aenqueue_many", "aget", "ahistory", "acancel", "aretry", "arun_now", "adiscard"} <= set(
-        COROUTINES
-    )
+    assert {
+        "aenqueue",
+        "aenqueue_many",
+        "aget",
+        "ahistory",
+        "anotes",
+        "acancel",
+        "aretry",
+        "arun_now",
+        "adiscard",
+    } <= set(COROUTINES)
     for owner, names in ((Ledger, COROUTINES), (BoundHandler, ["aenqueue", "aschedule"])):
         for name in names:
             assert inspect.iscoroutinefunction(getattr(owner, name))
@@ -117,6 +125,7 @@ def test_the_verbs_can_be_awaited(app, send):
         assert (await app.arun_now(later)).state == State.READY
         assert (await app.acancel(now, reason="no", actor="cli:eve")).state == State.CANCELLED
         assert [entry.actor for entry in await app.ahistory(now)][1:] == ["cli:eve"]
+        assert await app.anotes(now) == []
         with pytest.raises(CommandRefused):
             await app.aretry(later)
         with pytest.raises(CommandRefused):

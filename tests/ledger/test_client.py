@@ -196,6 +196,16 @@ def test_a_taken_id_is_refused(app):
         app.enqueue("a", {}, job_id=job_id)
 
 
+@pytest.mark.parametrize("reason", ["x" * 501, "a\0b", "\ud800", 5])
+def test_a_reason_that_cannot_be_kept_is_refused_by_every_verb(app, reason):
+    job_id = app.enqueue("a", delay="1h")
+    for verb in (app.cancel, app.run_now, app.retry, app.discard):
+        with pytest.raises(InvalidRequest, match="reason: must be a string of at most 500"):
+            verb(job_id, reason=reason)
+    assert len(app.history(job_id)) == 1
+    assert app.cancel(job_id, reason="x" * 500).state == "cancelled"
+
+
 def test_cancel_twice_is_one_event_with_actor_and_reason(app):
     job_id = app.enqueue("a", {})
     app.cancel(job_id, reason="not wanted", actor="cli:eve")

@@ -10,7 +10,7 @@ from uuid import UUID
 import msgspec
 import pytest
 
-from ledger import InvalidRequest, Job, Ledger, Token, UnknownType
+from ledger import InvalidRequest, Job, Ledger, Token, UnknownType, testing
 
 JOB_ID = UUID("01980000-0000-7000-8000-000000000000")
 
@@ -112,3 +112,66 @@ def test_the_registry_is_a_mapping_of_types():
 
 def test_a_struct_is_enqueued_as_its_members():
     assert register(whole_struct).encode({"order": Order(7)}) == b'{"number":7,"lines":[]}'
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"queue": "a b"}, "queue: must be"),
+        ({"priority": "urgent"}, "priority: must be one of critical"),
+        ({"max_retries": -1}, "max_retries: must be a whole number"),
+        ({"timeout": "1d"}, "timeout: '1d' is not a duration"),
+        ({"retry": {"backoff": "random"}}, "retry/backoff: must be one of"),
+        ({"retry": {"base": 10, "max": 1}}, "retry/base: base .* is longer than max"),
+        ({"retry": "often"}, "retry: must be an object"),
+    ],
+)
+def test_an_option_that_no_job_could_have_is_refused_at_registration(options, named):
+    with pytest.raises(InvalidRequest, match=named):
+        Ledger().job("t", **options)
+
+
+def test_a_policy_that_the_settings_complete_is_not_judged_before_they_are_known():
+    for retry in ({"base": "2h"}, {"max": "1s"}, {"jitter": "none"}):
+        assert Ledger().job("t", retry=retry)(by_name).options == {"retry": retry}
+
+
+def test_a_type_that_no_job_could_have_is_refused_at_registration():
+    with pytest.raises(InvalidRequest, match="type: must be"):
+        Ledger().job("two words")
+
+
+def yields(to: str):
+    yield to
+
+
+async def yields_later(to: str):
+    yield to
+
+
+@pytest.mark.parametrize("function", [yields, yields_later])
+def test_a_generator_is_refused_for_it_would_never_run(function):
+    with pytest.raises(ValueError, match="never run"):
+        register(function)
+
+
+def test_an_executor_that_is_not_there_is_refused():
+    with pytest.raises(ValueError, match="no executor 'proces'; it is one of thread, process"):
+        Ledger().job("t", executor="proces")(by_name)
+
+
+def test_an_object_that_is_called_asynchronously_is_awaited():
+    class Sends:
+        async def __call__(self, to: str) -> str:
+            return to
+
+    handler = register(Sends())
+    assert handler.is_async
+    with testing.inline(ledger := Ledger()):
+        assert ledger.get(ledger.job("t")(Sends()).enqueue(to="a")).result == "a"
+
+
+def test_middleware_that_cannot_be_called_is_refused_at_once():
+    for use in (Ledger().use, Ledger().use_on_enqueue):
+        with pytest.raises(ValueError, match="cannot be called"):
+            use("no function")
