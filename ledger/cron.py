@@ -91,9 +91,12 @@ def zone_named(name: str) -> ZoneInfo:
 
 
 def ticks_after(cron: Cron, instant: datetime, zone: ZoneInfo, anchor: datetime) -> Iterator[datetime]:
-    """Yield the ticks later than this instant, in order, without end."""
+    """Yield the ticks later than this instant, in order, until there are no more years to write."""
     while True:
-        instant = cron.after(instant, zone, anchor)
+        try:
+            instant = cron.after(instant, zone, anchor)
+        except OverflowError:
+            return
         yield instant
 
 
@@ -115,7 +118,7 @@ def last_ticks(
 
 
 def next_ticks(cron: Cron, instant: datetime, zone: ZoneInfo, anchor: datetime, count: int) -> list[datetime]:
-    """Return the next so many ticks later than this instant."""
+    """Return the next so many ticks later than this instant; fewer where years end before."""
     return list(islice(ticks_after(cron, instant, zone, anchor), count))
 
 

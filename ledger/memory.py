@@ -9,11 +9,12 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
-from ledger.events import Entry, Event, Kind, Leased
+from ledger.events import Enqueued, Entry, Event, Kind, Leased, Scheduled
 from ledger.log import Append, Conflict, Lease, Outcome, Recorded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from datetime import datetime
     from uuid import UUID
 
     from ledger.runtime.clock import Clock
@@ -66,7 +67,7 @@ class MemoryLog:
 
     def _lease(self, wish: Lease, worker_id: str) -> bool:
         history = self._histories.get(wish.job_id)
-        if not history:
+        if not history or _has_expired(history[0], self.clock.now()):
             return False
         attempt = 1 + sum(isinstance(entry.event, Leased) for entry in history)
         append = Append(
@@ -96,3 +97,9 @@ class MemoryLog:
         self._entries.append(entry)
         history.append(entry)
         return entry
+
+
+def _has_expired(opening: Entry, now: datetime) -> bool:
+    event = opening.event
+    request = event.request if isinstance(event, (Enqueued, Scheduled)) else None
+    return request is not None and request.expires_at is not None and request.expires_at <= now

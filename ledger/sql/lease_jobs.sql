@@ -6,7 +6,7 @@
 --
 -- Returns every event of each job won up to its lease, in version order, with position and time of the lease beside it;
 -- what else the lease holds, follows from them. What is not returned was leased by another,
--- cancelled, or never there, or its queue is paused. Served by the primary key. Commits asynchronously: a lease that a
+-- cancelled, or never there, or its queue is paused, or it is past its `expires_at`: the scheduler cancels it. Served by the primary key. Commits asynchronously: a lease that a
 -- crash of Postgres takes away only means that the job is dispatched again, and the nonce keeps the first holder's
 -- outcome out.
 with limits as materialized (
@@ -30,12 +30,15 @@ leased as (
   cross join lateral (
     select e.queue, e.priority, e.kind, e.at, case when r.version = 1 then 0 else (
       select count(*) from ledger.events l where l.job_id = r.job_id and l.version < r.version and l.kind = 'leased'
-    ) end as leases
+    ) end as leases,
+    case when r.version = 1 then e.data ->> 'expires_at' else (
+      select f.data ->> 'expires_at' from ledger.events f where f.job_id = r.job_id and f.version = 1
+    ) end::timestamptz as expires_at
     from ledger.events e
     where e.job_id = r.job_id and e.version = r.version
     offset 0  -- keeps the planner from joining the whole log instead of looking up one key a row
   ) as p
-  where p.kind = 'enqueued' and p.queue <> all (array(select x.queue from ledger.pauses x))
+  where p.kind = 'enqueued' and (p.expires_at > clock_timestamp()) is not false and p.queue <> all (array(select x.queue from ledger.pauses x))
   order by r.job_id
   on conflict (job_id, version) do nothing
   returning job_id, version, position, at

@@ -291,6 +291,20 @@ class TestLease:
 
         assert log.lease([Lease(job_id, 1, "n")], "w1") == []
 
+    @pytest.mark.parametrize("version", [1, 3])
+    def test_d58_a_job_past_its_expiry_is_never_leased(self, log, version):
+        """It waits for the scheduler to cancel it, and for a scheduler to run again if none does."""
+        job_id, later = mint(), mint()
+        now = log.clock.now()
+        for job, expires_at in ((job_id, now - timedelta(seconds=1)), (later, now + timedelta(hours=1))):
+            log.append([first(job, Enqueued(request=replace(ENQUEUED.request, expires_at=expires_at)))])
+            if version == 3:
+                log.append([following(log.history(job), Scheduled(run_at=NOON), Enqueued(reason="due"))])
+
+        won = log.lease([Lease(job_id, version, "n"), Lease(later, version, "n")], "w1")
+
+        assert [history[0].job_id for history in won] == [later]
+
     def test_a_running_job_cannot_be_leased_over_its_lease(self, log, running):
         assert log.lease([Lease(running, 2, "n")], "w2") == []
 

@@ -119,6 +119,11 @@ def test_every_counts_from_the_anchor() -> None:
     assert next_ticks(every, ANCHOR + timedelta(seconds=180), utc, ANCHOR, 1) == [ANCHOR + timedelta(seconds=270)]
 
 
+def test_a_period_of_a_century_has_as_many_ticks_as_there_are_years_to_write() -> None:
+    ticks = next_ticks(parse("@every 876000h"), ANCHOR, zone_named(NEW_YORK), ANCHOR, 100)
+    assert [tick.year for tick in (ticks[0], ticks[-1])] == [2125, 9920]
+
+
 NEW_YORK, BERLIN, LORD_HOWE, SYDNEY = "America/New_York", "Europe/Berlin", "Australia/Lord_Howe", "Australia/Sydney"
 
 
