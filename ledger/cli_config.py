@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from datetime import timedelta
 from traceback import walk_tb
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from ledger.settings import Settings
 
 MASK = "•••"
+
+_PASSWORD = re.compile(r"((?:^|&)[^=&]*passw[^=&]*=)[^&]*", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,16 +52,19 @@ def sources() -> list[Source]:
 
 
 def masked(url: str) -> str:
-    """Return a URL without its password.
+    """Return a URL without its passwords, which may be parameters, too.
 
     >>> masked("postgresql://app:secret@db:5432/app")
     'postgresql://app:•••@db:5432/app'
+    >>> masked("postgresql://db/app?user=app&password=secret")
+    'postgresql://db/app?user=app&password=•••'
     """
     parts = urlsplit(url)
-    if parts.password is None:
-        return url
-    place = parts.netloc.rpartition("@")[2]
-    return parts._replace(netloc=f"{parts.username or ''}:{MASK}@{place}").geturl()
+    query = _PASSWORD.sub(rf"\1{MASK}", parts.query)
+    netloc = parts.netloc
+    if parts.password is not None:
+        netloc = f"{parts.username or ''}:{MASK}@{netloc.rpartition('@')[2]}"
+    return parts._replace(netloc=netloc, query=query).geturl()
 
 
 @click.group()

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.shell_completion import CompletionItem
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,6 +40,11 @@ class Words(click.ParamType):  # pyright: ignore[reportMissingTypeArgument] — 
         if self._known:
             words = [self._meant(word, param, ctx) for word in words]
         return tuple(dict.fromkeys(words))
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        del ctx, param
+        before, comma, last = incomplete.rpartition(",")
+        return [CompletionItem(f"{before}{comma}{word}") for word in self._known if word.startswith(last)]
 
     def _meant(self, word: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
         meant = OLD_STATES.get(word, word)

@@ -290,6 +290,7 @@ def test_settings_with_their_sources_and_without_secrets(tmp_path, monkeypatch: 
     assert (found["DATABASE_URL"]["source"], found["LOG_LEVEL"]["source"]) == ("environment", "default")
     assert "hush" not in result.output
     assert masked("redis://:hush@[::1]:6379/0") == "redis://:•••@[::1]:6379/0"
+    assert "hush" not in masked("postgresql://db/app?password=hush&sslpassword=hush&user=app")
 
 
 def test_check_needs_no_server():

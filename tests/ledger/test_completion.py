@@ -44,6 +44,8 @@ def completed(*words: str) -> list[str]:
         (["job", "l"], {"list"}),
         (["job", "list", "--o"], {"--order", "--output"}),
         (["job", "list", "-o", ""], {"text", "json", "jsonl"}),
+        (["job", "list", "--state", "re"], {"ready", "retrying"}),
+        (["job", "list", "--state", "dead,s"], {"dead,scheduled", "dead,succeeded"}),
         (["completion", ""], {"bash", "zsh", "fish"}),
     ],
 )

@@ -290,3 +290,18 @@ def test_a_source_that_does_not_answer(run, missing: dict[str, str]):
     assert result.exit_code == 5
     assert "127.0.0.1:1" in result.stderr
     assert "hush" not in result.output
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"SOURCE_REDIS_URL": "http://:hush@h"}, "SOURCE_REDIS_URL: must begin with redis://"),
+        ({"SOURCE_DATABASE_URL": "mysql://old:hush@h/old"}, "SOURCE_DATABASE_URL: must begin with postgresql://"),
+        ({"SOURCE_REDIS_URL": ""}, "SOURCE_REDIS_URL: must begin with redis://"),
+    ],
+)
+def test_a_source_that_is_none_is_a_bad_value(run, wrong: dict[str, str], words: str):
+    result = run(**wrong)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert words in result.stderr
+    assert "hush" not in result.output

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ledger.cli_output import ExitCode, Failure, connect, emit, example, output_option, plain, say, table
+from ledger.errors import InvalidSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from rich.console import RenderableType
 
@@ -52,13 +53,24 @@ def job_queue(output: str, *, dry_run: bool) -> None:
 
 
 def _source() -> Any:
+    from ledger.setting_values import database_url, redis_url  # noqa: PLC0415
     from ledger.settings import environment  # noqa: PLC0415
     from ledger_migrations.job_queue.source import Source  # noqa: PLC0415
 
     given = environment()
-    if not (given.get(REDIS) or given.get(DATABASE)):
+    if not given.keys() & {REDIS, DATABASE}:
         raise click.UsageError(f"say where job-queue's data are: set {REDIS} and {DATABASE}, or one of them")
-    return Source(given.get(REDIS) or None, given.get(DATABASE) or None)
+    return Source(_url(given, REDIS, redis_url), _url(given, DATABASE, database_url))
+
+
+def _url(given: Mapping[str, str], name: str, read: Callable[[str], str]) -> str | None:
+    """Return what a variable names, judged as our own of its kind."""
+    if name not in given:
+        return None
+    try:
+        return read(given[name].strip())
+    except ValueError as error:
+        raise InvalidSettings([f"{name}: {error}"]) from error
 
 
 def _telling() -> Callable[[str], None]:
