@@ -78,3 +78,23 @@ def test_d36_jobs_of_several_queues_run_on_a_cluster(database: str, cluster: Emb
     assert refused == 1, "once it has been told it does not ask again"
     said = [line["event"] for line in lines if "slot" in str(line) or "cluster" in str(line)]
     assert said == ["Redis is a cluster, a read waits for one queue at a time"]
+
+
+def test_d61_every_key_has_our_prefix_and_its_queue_in_braces(database: str, private_redis: EmbeddedRedis) -> None:
+    """As words, for who shares a Redis relies on them."""
+    url = private_redis.url
+    with ledger_on(database, url) as ledger, dispatching(database, url) as dispatcher:
+
+        @ledger.job("t")
+        def t() -> None:
+            pass
+
+        with working(ledger, queues="mail"):
+            job = ledger.enqueue("t", queue="mail", priority="high")
+            drain(dispatcher)
+            ended(ledger, job)
+            with redis.Redis.from_url(url) as client:
+                found = {key.decode() for key in client.scan_iter()}
+    streams = {f"ledger:{{mail}}:{priority}" for priority in ("critical", "high", "medium", "low")}
+    assert streams <= found
+    assert {key for key in found if not key.startswith("ledger:")} == set()
