@@ -60,7 +60,7 @@ def test_a_process_is_killed_at_the_deadline(ledger: Ledger, tmp_path: Path) -> 
         ledger.handlers.add(handler)
     with working(ledger):
         payload = {"path": str(tmp_path / "pid")}
-        job = ended(ledger, send(ledger, "process_hangs", payload, timeout=60, deadline=within(ledger, 2)))
+        job = ended(ledger, send(ledger, "process_hangs", payload, timeout=60, deadline=within(ledger, 10)))
     assert (job.failure.error_type, job.death.reason) == ("DeadlineExceeded", "permanent")
 
 
