@@ -189,7 +189,7 @@ def test_a_run_that_begins_at_this_very_moment_is_not_over_its_time(ledger: Ledg
         watch = Watch({run.line: run}, Threads(0, lambda _: None), slots, ledger.database, conclude)
         runner = Runner(
             ledger.handlers, [], loop=loop, processes=processes, board=board, slots=slots, max_crashes=3,
-            conclude=conclude,
+            blocking=False, conclude=conclude,
         )  # fmt: skip
         run.__class__ = Watched
         runner.run(run)

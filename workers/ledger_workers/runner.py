@@ -37,7 +37,10 @@ _OURS = tuple(str(Path(place).parent) for place in (ledger.__file__, __file__))
 
 
 class Runner:
-    """Runs jobs, each in the thread that calls `run`; safe to share by threads."""
+    """Runs jobs, each in the thread that calls `run`; safe to share by threads.
+
+    `blocking`: there is middleware that may block, and must not do so on the event loop.
+    """
 
     def __init__(
         self,
@@ -49,6 +52,7 @@ class Runner:
         board: Board,
         slots: Slots,
         max_crashes: int,
+        blocking: bool,
         conclude: Callable[[Run, Verdict], None],
     ) -> None:
         self._handlers = handlers
@@ -60,7 +64,17 @@ class Runner:
         self._conclude = conclude
         self._here = threading.local()
         self._pid = os.getpid()
+        self._blocking = blocking
         self._chain = chain(middleware, self._call)
+
+    def work(self, run: Run, following: Callable[[], Run | None]) -> Run | None:
+        """Run the job, on the loop if it belongs there, and then those that follow as well; return the first that does
+        not.
+        """
+        if self._is_for_the_loop(run):
+            return self._loop.drive(run, self.run, lambda: self._sorted(following()))
+        self.run(run)
+        return None
 
     def run(self, run: Run) -> None:
         """Run the job and hand in the verdict; never raises. A run that was settled while it waited is left alone."""
@@ -77,6 +91,12 @@ class Runner:
                 self._processes.give_back(run)
             if run.part():
                 self._slots.free(1)
+
+    def _sorted(self, run: Run | None) -> tuple[Run | None, bool]:
+        return run, run is not None and self._is_for_the_loop(run)
+
+    def _is_for_the_loop(self, run: Run) -> bool:
+        return not self._blocking and self._handlers[run.job.type].is_async and not self._is_apart(run)
 
     def _run(self, run: Run) -> None:
         if self._is_apart(run):

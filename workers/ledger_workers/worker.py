@@ -91,9 +91,10 @@ class Worker:
             board=board,
             slots=slots,
             max_crashes=settings.job_max_crashes,
+            blocking=bool(ledger.middleware),
             conclude=conclude,
         )
-        self._threads = Threads(settings.worker_concurrency, self._runner.run)
+        self._threads = Threads(settings.worker_concurrency, self._work)
         self._watch = Watch(self._runs, self._threads, slots, ledger.database, conclude)
         self._fetcher = Fetcher(
             messages=Messages(ledger.redis_url, order, worker_id, block=settings.worker_poll_interval),
@@ -157,6 +158,9 @@ class Worker:
         self._watch.give_back("shutdown")
         self._slots.wait_until_empty(threading.TIMEOUT_MAX)
         emptied()
+
+    def _work(self, run: Run) -> Run | None:
+        return self._runner.work(run, self._threads.next)
 
     def _begin(self, run: Run) -> None:
         self._runs[run.line] = run

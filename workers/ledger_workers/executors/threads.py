@@ -14,9 +14,12 @@ if TYPE_CHECKING:
 
 
 class Threads:
-    """A fixed number of daemon threads and the jobs that wait for one, in order."""
+    """A fixed number of daemon threads and the jobs that wait for one, in order.
 
-    def __init__(self, count: int, work: Callable[[Run], None]) -> None:
+    `work` may return another job that it has taken with `next` and that its thread has to do.
+    """
+
+    def __init__(self, count: int, work: Callable[[Run], Run | None]) -> None:
         self._waiting: SimpleQueue[Run | None] = SimpleQueue()
         self._work = work
         self._threads = [
@@ -29,6 +32,16 @@ class Threads:
 
     def submit(self, run: Run) -> None:
         self._waiting.put(run)
+
+    def next(self) -> Run | None:
+        """Take the job that has waited longest, if one waits; for a thread that `work` keeps busy."""
+        try:
+            run = self._waiting.get_nowait()
+        except Empty:
+            return None
+        if run is None:
+            self._waiting.put(None)  # that was the word for a thread to end
+        return run
 
     def withdraw(self) -> list[Run]:
         """Take back the jobs that no thread has begun."""
@@ -52,5 +65,7 @@ class Threads:
         while True:
             with suppress(BaseException):
                 for run in iter(self._waiting.get, None):
-                    self._work(run)
+                    rest: Run | None = run
+                    while rest is not None:
+                        rest = self._work(rest)
                 return
