@@ -74,6 +74,7 @@ class LedgerGroup(RoomGroup):
             with reported():
                 return super().invoke(ctx)
         except click.Abort:  # Ctrl-C or end of input at a question
+            click.echo(err=True)  # the answer's line was not ended
             raise Failure("interrupted", ExitCode.INTERRUPTED) from None
         except click.ClickException as error:
             if not _speaks_json(ctx):

@@ -182,6 +182,7 @@ def test_dead_letters_by_the_hundred_are_counted_first(ai: Assistant, name: str,
     for _ in range(3):
         lives.die(lives.enqueue(name, queue=name))
     refresh()
+    assert [e["pointer"] for e in ai.refused("retry_dlq", all=True, dry_run=False)["errors"]] == ["/filter"]
     assert ai.refused("retry_dlq", filter={})["code"] == "validation_failed"
     counted = ai.done("retry_dlq", filter={"queue": name})
     assert (counted["dry_run"], counted["matched"], counted["changed"]) == (True, 3, 0)

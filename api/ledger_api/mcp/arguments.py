@@ -32,6 +32,8 @@ class Argument:
     required: bool = False
     sent_as: str | None = None
     """The name in the path, where it is another one."""
+    insisted: bool = False
+    """Required by the tool, though the API would do without."""
 
 
 def text(description: str, **more: Any) -> Schema:
@@ -58,8 +60,8 @@ def query(name: str, schema: Schema) -> Argument:
     return Argument(name, schema, Place.QUERY)
 
 
-def body(name: str, schema: Schema, *, required: bool = False) -> Argument:
-    return Argument(name, schema, Place.BODY, required=required)
+def body(name: str, schema: Schema, *, required: bool = False, insisted: bool = False) -> Argument:
+    return Argument(name, schema, Place.BODY, required=required or insisted, insisted=insisted)
 
 
 TIME = "RFC 3339 with an offset, such as 2026-01-31T08:00:00Z."
@@ -86,7 +88,7 @@ def check(arguments: Mapping[str, Any], known: Sequence[Argument]) -> None:
     breaches += [
         Breach(f"/{argument.name}", "is required")
         for argument in known
-        if argument.place is Place.PATH and argument.name not in arguments
+        if (argument.place is Place.PATH or argument.insisted) and argument.name not in arguments
     ]
     breaches += [
         Breach(f"/{name}", wrong)

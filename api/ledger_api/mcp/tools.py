@@ -201,7 +201,7 @@ DEAD_LETTER_TOOLS = (
         "false. Repeat while `remaining` is over 0.",
         "POST",
         f"{API}/dlq/retry",
-        (body("filter", _DEAD_FILTER, required=True), *_BULK),
+        (body("filter", _DEAD_FILTER, insisted=True), *_BULK),
         {"dry_run": True},
     ),
     Tool(
@@ -210,7 +210,7 @@ DEAD_LETTER_TOOLS = (
         "many match; then with dry_run false. Repeat while `remaining` is over 0.",
         "POST",
         f"{API}/dlq/discard",
-        (body("filter", _DEAD_FILTER, required=True), *_BULK),
+        (body("filter", _DEAD_FILTER, insisted=True), *_BULK),
         {"dry_run": True},
         destructive=True,
     ),
