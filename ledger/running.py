@@ -31,8 +31,10 @@ _FIRST_WAIT = threading.Lock()
 
 
 class Token(NamedTuple):
-    """The right to run this job now. It rises strictly within a job: hand it to whatever the handler writes to, which
-    can then refuse a writer that has been overtaken.
+    """The right to run this job now. It rises within a job: hand it to whatever the handler writes to, which can then
+    refuse a writer that has been overtaken.
+
+    Only where a crash of Postgres takes a lease back that was not flushed yet, the next run has the same token again.
     """
 
     job_id: UUID
