@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 import pytest
 from ledger_scheduler.expiry import Expiry
 
-from ledger.events import Kind
+from ledger.events import Kind, Leased
 from ledger.job import State
 
 if TYPE_CHECKING:
+    from uuid import UUID
+
     from tests.support.scheduling import Stage
 
 HOUR = timedelta(hours=1)
@@ -27,7 +29,7 @@ def test_waiting_jobs_are_cancelled_whatever_they_wait_for(stage: Stage, expiry:
     ready = stage.enqueue(expires_at=past)
     scheduled = stage.enqueue(delay=HOUR, expires_at=past)
     retrying = stage.enqueue(expires_at=past)
-    stage.lease(retrying)
+    started(stage, retrying)
     stage.fail(retrying)
     stage.turn(expiry)
     for job in (ready, scheduled, retrying):
@@ -39,7 +41,7 @@ def test_waiting_jobs_are_cancelled_whatever_they_wait_for(stage: Stage, expiry:
 def test_a_running_job_is_left_to_finish(stage: Stage, expiry: Expiry) -> None:
     job = stage.enqueue(expires_at=stage.log.clock.now() - timedelta(seconds=1))
     stage.fold()
-    stage.lease(job)
+    started(stage, job)
     assert not expiry.run_once()  # the read model still says: ready
     stage.turn(expiry)
     assert stage.job(job).state is State.RUNNING
@@ -57,3 +59,8 @@ def test_many_are_cancelled_batch_by_batch(stage: Stage, expiry: Expiry) -> None
     stage.fold()
     assert [expiry.run_once() for _ in range(3)] == [True, True, False]
     assert {stage.job(job).state for job in jobs} == {State.CANCELLED}
+
+
+def started(stage: Stage, job: UUID) -> None:
+    """Have it leased, as it was before it expired: by now it would be refused."""
+    stage.later(job, Leased("w-1", 1, "nonce", stage.log.history(job)[0].at))
