@@ -108,6 +108,7 @@ _CODES: tuple[tuple[type[errors.LedgerError], ExitCode], ...] = (
     (errors.ScheduleExists, ExitCode.CONFLICT),
     (errors.ScheduleChanged, ExitCode.CONFLICT),
     (errors.ScheduleInCode, ExitCode.CONFLICT),
+    (errors.ScheduleZoneUnknown, ExitCode.CONFLICT),
     (errors.IdempotencyConflict, ExitCode.CONFLICT),
     (errors.IdempotencyKeyInUse, ExitCode.CONFLICT),
     (errors.Unavailable, ExitCode.UNAVAILABLE),

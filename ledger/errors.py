@@ -13,6 +13,7 @@
     ├── ScheduleExists        a schedule of this name is there already
     ├── ScheduleChanged       the schedule is not at the version that was demanded
     ├── ScheduleInCode        its definition is the application's, and is changed there
+    ├── ScheduleZoneUnknown   this machine does not know its time zone
     ├── LeaseLost             the outcome of a run whose lease is void
     ├── UnknownType           no handler is registered for the type
     ├── JobTimeout            a run went over its time limit
@@ -130,6 +131,17 @@ class ScheduleInCode(LedgerError):
     def __init__(self, name: str, version: int) -> None:
         self.name, self.version = name, version
         super().__init__(f"schedule {name!r} is defined in code; change it there, or pause it")
+
+
+class ScheduleZoneUnknown(LedgerError, ValueError):
+    """The schedule was made where its time zone was known; here it is not, so nobody can say when it ticks."""
+
+    def __init__(self, name: str, timezone: str, version: int) -> None:
+        self.name, self.timezone, self.version = name, timezone, version
+        super().__init__(
+            f"the time zone {timezone!r} of schedule {name!r} is not known on this machine; "
+            "give the schedule another one, or install newer time zone data"
+        )
 
 
 class LeaseLost(LedgerError):

@@ -15,7 +15,8 @@ from msgspec import Meta
 END = r"$(?!\n)"
 """The end of the text."""
 
-MAX_DELAY = timedelta(days=5 * 366)
+MAX_DELAY = timedelta(days=5 * 365 + 1)
+"""Five years, with the leap day that most of them hold."""
 MIN_TIMEOUT = timedelta(milliseconds=1)
 MAX_TIMEOUT = timedelta(hours=168)
 MAX_PAYLOAD_VERSION = 2**31 - 1

@@ -1,19 +1,22 @@
 """Pauses: queues from which nothing new is leased until they are resumed, by whom and why.
 
 They are kept in Postgres, beside the log, so they outlive every process and a Redis that loses its contents. What runs
-goes on, and enqueueing works. Each change goes into the audit in the statement that makes it.
+goes on, and enqueueing works. Each change goes into the audit in the transaction that makes it.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from ledger.audit import record
 from ledger.errors import Breach, InvalidRequest
 from ledger.runtime.statements import statement
 from ledger.settings import QUEUE_NAME
 from ledger.texts import is_keepable
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from ledger.runtime.database import Database
 
 LONGEST_REASON = 500
@@ -25,12 +28,22 @@ _SELECT = statement("ledger", "pauses/select")
 
 def pause(database: Database, queue: str, *, actor: str, reason: str | None = None) -> bool:
     """Let nothing new be leased from a queue; False if it was paused already, and stays as it was."""
-    return _change(database, _PAUSE, queue, actor, reason)
+    _check(queue, reason)
+    with database.connection() as connection, connection.transaction():
+        row = connection.execute(_PAUSE, {"queue": queue, "actor": actor, "reason": reason}).fetchone()
+        if row is not None:
+            record(connection, actor=actor, action="queue.paused", subject=queue, reason=reason, after=_pause(*row))
+        return row is not None
 
 
 def resume(database: Database, queue: str, *, actor: str, reason: str | None = None) -> bool:
     """Let the jobs of a queue be leased again; False if it was not paused."""
-    return _change(database, _RESUME, queue, actor, reason)
+    _check(queue, reason)
+    with database.connection() as connection, connection.transaction():
+        row = connection.execute(_RESUME, {"queue": queue}).fetchone()
+        if row is not None:
+            record(connection, actor=actor, action="queue.resumed", subject=queue, reason=reason, before=_pause(*row))
+        return row is not None
 
 
 def paused(database: Database) -> frozenset[str]:
@@ -39,10 +52,8 @@ def paused(database: Database) -> frozenset[str]:
         return frozenset(queue for (queue,) in connection.execute(_SELECT).fetchall())
 
 
-def _change(database: Database, change: bytes, queue: str, actor: str, reason: str | None) -> bool:
-    _check(queue, reason)
-    with database.connection() as connection:
-        return connection.execute(change, {"queue": queue, "actor": actor, "reason": reason}).rowcount == 1
+def _pause(paused_at: datetime, paused_by: str, reason: str | None) -> dict[str, Any]:
+    return {"paused_at": paused_at, "paused_by": paused_by, "reason": reason}
 
 
 def _check(queue: str, reason: str | None) -> None:

@@ -95,6 +95,14 @@ class Submission(msgspec.Struct, frozen=True, kw_only=True):
         """Return the same request for another payload, which was checked already."""
         return msgspec.structs.replace(self, request=msgspec.structs.replace(self.request, payload=payload))
 
+    def under(self, key: str, members: Mapping[str, Any]) -> Submission:
+        """Return the same request under an idempotency key that did not come with its `members`."""
+        return msgspec.structs.replace(
+            self,
+            request=msgspec.structs.replace(self.request, idempotency_key=key),
+            fingerprint=fingerprint(members, self.request.payload),
+        )
+
 
 def submission(
     members: Mapping[str, Any], payload: bytes, settings: Settings, now: datetime, *, from_json: bool = False

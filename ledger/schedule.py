@@ -11,6 +11,7 @@ import orjson
 
 from ledger import cron
 from ledger.codec import rfc3339
+from ledger.errors import ScheduleZoneUnknown
 from ledger.events import Priority, Request, RetryPolicy
 
 if TYPE_CHECKING:
@@ -63,8 +64,11 @@ class Schedule(Definition, frozen=True, kw_only=True):
 
     @property
     def zone(self) -> ZoneInfo:
-        """The schedule's zone; raises ValueError where this machine does not know it."""
-        return cron.zone_named(self.timezone)
+        """The schedule's zone; raises ScheduleZoneUnknown where this machine does not know it."""
+        try:
+            return cron.zone_named(self.timezone)
+        except ValueError:
+            raise ScheduleZoneUnknown(self.name, self.timezone, self.version) from None
 
     @property
     def definition(self) -> Definition:

@@ -18,7 +18,7 @@ from psycopg.errors import UniqueViolation
 
 from ledger import audit, cron, ids
 from ledger.errors import ScheduleChanged, ScheduleExists, ScheduleInCode, ScheduleNotFound
-from ledger.events import Priority
+from ledger.events import Enqueued, Priority
 from ledger.opening import actor_now, opened, opening, taken
 from ledger.payloads import written
 from ledger.postgres import append_on
@@ -174,7 +174,7 @@ class Schedules:
         made: list[JobState] = []
 
         def run(schedule: Schedule) -> Schedule:
-            append = self._by_hand(schedule, actor, traceparent)
+            append = self._by_hand(schedule, actor, reason, traceparent)
             appends[:] = [append]
             return replace(
                 schedule, last_run_at=self._doors.now(), last_run_status="enqueued", last_job_id=append.job_id
@@ -189,7 +189,7 @@ class Schedules:
         self._doors.waker.wake()
         return made[0]
 
-    def _by_hand(self, schedule: Schedule, actor: str | None, traceparent: str | None) -> Append:
+    def _by_hand(self, schedule: Schedule, actor: str | None, reason: str | None, traceparent: str | None) -> Append:
         wanted = Submission(
             request=schedule.request(self._doors.settings.retry_policy),
             queue=schedule.queue,
@@ -198,7 +198,8 @@ class Schedules:
             correlation_id=None,
             fingerprint=b"",
         )
-        return opening(wanted, actor_now(actor), self._doors.now(), traceparent)
+        append = opening(wanted, actor_now(actor), self._doors.now(), traceparent)
+        return replace(append, events=(Enqueued(request=wanted.request, note=reason),))
 
     def _switch(
         self,

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from ledger import shapes, strict_json
-from ledger.errors import Breach, InvalidRequest, LedgerError
+from ledger.errors import Breach, IdempotencyConflict, InvalidRequest, JobExists, LedgerError
 from ledger.job import fold
 from ledger.resources import dumps
 from ledger_api import bodies, problems, schemas
@@ -108,7 +108,10 @@ class BulkEnqueue:
         if breaches:
             raise InvalidRequest(breaches)
         submissions = [each for each in wanted if not isinstance(each, InvalidRequest)]
-        return self._ledger.submit_all(submissions, actor=actor_, traceparent=trace)
+        try:
+            return self._ledger.submit_all(submissions, actor=actor_, traceparent=trace)
+        except (JobExists, IdempotencyConflict) as error:
+            raise _placed(error, submissions) from None
 
     def _make_each(
         self, wanted: list[Submission | InvalidRequest], actor_: str, trace: str | None
@@ -147,6 +150,19 @@ def _result(index: int, made: Made | LedgerError, versions: dict[UUID, int], tol
         "replayed": made.replayed,
         "problem": None,
     }
+
+
+def _placed(error: JobExists | IdempotencyConflict, submissions: list[Submission]) -> problems.Problem:
+    """Return what is told of all, with the job that it failed for; of twins that is the last."""
+    if isinstance(error, JobExists):
+        indexes = [index for index, each in enumerate(submissions) if each.job_id == error.job_id]
+        member = "id"
+    else:
+        indexes = [i for i, each in enumerate(submissions) if each.request.idempotency_key == error.key]
+        member = "idempotency_key"
+    problem = problems.of_error(error)
+    problem.errors = tuple({"pointer": f"/jobs/{i}/{member}", "detail": problem.detail} for i in indexes[-1:])
+    return problem
 
 
 def _told(req: falcon.Request, error: LedgerError) -> tuple[int, dict[str, Any]]:

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 _TAG = r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"'
 _TAGS = re.compile(rf"\s*{_TAG}\s*(?:,\s*{_TAG}\s*)*")
-_STRONG = re.compile(r'(?<!W/)"(\d{1,9})"', re.ASCII)
-_ANY = re.compile(r'"(\d{1,9})"', re.ASCII)
+_STRONG = re.compile(r'(?<!W/)"([1-9]\d{0,8})"', re.ASCII)
+_ANY = re.compile(r'"([1-9]\d{0,8})"', re.ASCII)
 
 Versions = frozenset[int]
 

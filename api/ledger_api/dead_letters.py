@@ -6,17 +6,14 @@ name finds a conflict and nothing else.
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ledger_projections import deaths
 from ledger_projections.filters import DeadLetterFilter
 from ledger_projections.views import resource
 
-from ledger import commands, ids
-from ledger.errors import CommandRefused, JobNotFound
-from ledger.events import Kind
-from ledger.job import State
+from ledger import commands
+from ledger.errors import JobNotFound
 from ledger_api import bodies, schemas
 from ledger_api.callers import actor
 from ledger_api.conditional import change, known_versions, send_version
@@ -29,16 +26,14 @@ from ledger_api.problems import Problem, not_found
 
 if TYPE_CHECKING:
     from datetime import datetime
-    from uuid import UUID
 
     import falcon
+    from ledger_projections.deaths import Death
     from ledger_projections.queries import Queries
 
     from ledger import Ledger
     from ledger.job import JobState
     from ledger_api.pages import Lag
-
-_VERSION = re.compile(r"[1-9]\d{0,8}", re.ASCII)
 
 
 class DeadLetters:
@@ -94,9 +89,8 @@ class DeadLetter:
     def on_get(self, req: falcon.Request, resp: falcon.Response, id_: str) -> None:
         Parameters(req).end()
         is_known = known_versions(req)
-        job_id, version = _named(id_)
         self._lag.tell(resp, "dead_letters")
-        found = self._queries.get_dead_letter(str(job_id) if version is None else f"{job_id}:{version}")
+        found = self._queries.get_dead_letter(id_)
         if found is None:
             raise _not_found()
         send_version(resp, found.version, is_known, lambda: resource(found))
@@ -114,7 +108,7 @@ class DeadLetter:
         death = _death(self._ledger, id_)
 
         def discard(job: JobState, _: datetime) -> commands.Events:
-            death.check(job, "discard")
+            deaths.check_last(death, job, "discard")
             return commands.discard(job, verb.reason)
 
         job = change(
@@ -146,7 +140,7 @@ class Retry:
         death = _death(self._ledger, id_)
 
         def retry(job: JobState, now: datetime) -> commands.Events:
-            death.check(job, "retry")
+            deaths.check_last(death, job, "retry")
             return commands.retry(job, now, verb.delay, verb.reason)
 
         job = change(
@@ -158,42 +152,15 @@ class Retry:
         send_job(resp, job)
 
 
-@dataclass(frozen=True, slots=True)
-class _Death:
-    """What the id of a dead letter names: a job, and where it says so, one of its deaths."""
-
-    job_id: UUID
-    version: int | None
-    is_last: bool
-
-    def check(self, job: JobState, verb: str) -> None:
-        """Refuse unless this is the death the job is dead of, or was discarded after."""
-        if self.version is None:
-            return
-        if not self.is_last or (job.state is State.DEAD and job.version != self.version):
-            allowed = "this id names an earlier death of the job; take the present one from the dead-letter queue"
-            raise CommandRefused(job.id, verb, job.state, job.version, allowed)
-
-
-def _named(id_: str) -> tuple[UUID, int | None]:
-    """Return the job and, where the id names one, the version of its death."""
-    text, colon, version = id_.partition(":")
-    job_id = ids.parse(text)
-    if job_id is None or (colon and not _VERSION.fullmatch(version)):
-        raise _not_found()
-    return job_id, int(version) if colon else None
-
-
-def _death(ledger: Ledger, id_: str) -> _Death:
+def _death(ledger: Ledger, id_: str) -> Death:
     """Return what the id names; a job that has never been dead, or a version that was no death, is not found."""
-    job_id, version = _named(id_)
+    death = deaths.named(id_)
     try:
-        deaths = [entry.version for entry in ledger.history(job_id) if entry.kind is Kind.DEAD_LETTERED]
+        if death is not None and deaths.happened(death, ledger.history(death.job_id)):
+            return death
     except JobNotFound:
-        raise _not_found() from None
-    if not deaths or (version is not None and version not in deaths):
-        raise _not_found()
-    return _Death(job_id, version, is_last=version in (None, deaths[-1]))
+        pass
+    raise _not_found()
 
 
 def _not_found() -> Problem:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from ledger_projections.filters import ExecutionFilter
 from ledger_projections.views import resource
+from ledger_projections.words import RUN_STATES, meanings
 
 from ledger import ids
 from ledger.errors import JobNotFound
@@ -22,14 +23,7 @@ if TYPE_CHECKING:
     from ledger import Ledger
     from ledger_api.pages import Lag
 
-STATES: dict[str, str] = {
-    **{
-        state: state
-        for state in ("running", "succeeded", "failed", "dead", "snoozed", "released", "crashed", "cancelled")
-    },
-    "processing": "running",
-    "completed": "succeeded",
-}
+STATES = meanings(RUN_STATES)
 """What `state` may say: our words, and the two of job-queue."""
 
 

@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
 
 import falcon
+from ledger_projections import words
 from ledger_projections.filters import JobFilter
+from ledger_projections.words import meanings
 from msgspec import Meta
 
 from ledger import strict_json
 from ledger.errors import Breach, InvalidRequest, JobNotFound
 from ledger.events import Priority
-from ledger.job import RESTING, fold
+from ledger.job import fold
 from ledger.requests import Enqueue
 from ledger.resources import dumps, job_resource
 from ledger_api import bodies, schemas
@@ -42,12 +44,7 @@ if TYPE_CHECKING:
 
     Act = Callable[..., JobState]
 
-STATES: dict[str, str] = {state.value: state.value for state in RESTING} | {
-    "pending": "ready",
-    "queued": "ready",
-    "processing": "running",
-    "completed": "succeeded",
-}
+STATES = meanings(words.STATES)
 """What `state` may say: our words, and those of job-queue."""
 PRIORITIES = {level.word: level for level in Priority}
 PAGE_WITH_PAYLOADS = 100
@@ -272,17 +269,15 @@ def idempotency_key(req: falcon.Request) -> str | None:
 def checked(ledger: Ledger, members: dict[str, Any], payload: bytes | None, key: str | None) -> Submission:
     """Check a request to enqueue: its members, its payload as it was sent, and the idempotency key of the header."""
     breaches: list[Breach] = []
-    if key is not None:
-        if members.get("idempotency_key", key) != key:
-            breaches.append(Breach("/idempotency_key", "is another one than the header Idempotency-Key"))
-        members = members | {"idempotency_key": key}
+    if key is not None and members.get("idempotency_key", key) != key:
+        breaches.append(Breach("/idempotency_key", "is another one than the header Idempotency-Key"))
     try:
         wanted = ledger.checked(members, b"{}" if payload is None else payload)
     except InvalidRequest as error:
         raise InvalidRequest([*breaches, *error.breaches]) from None
     if breaches:
         raise InvalidRequest(breaches)
-    return wanted
+    return wanted if key is None else wanted.under(key, members)
 
 
 def traceparent(req: falcon.Request) -> str | None:

@@ -33,7 +33,7 @@ class Stats:
     )
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         Parameters(req).end()
-        self._lag.tell(resp, "queue_stats")
+        self._lag.tell(resp, "queue_stats", "attempts")
         resp.data = dumps(resource(self._queries.stats()))
 
 

@@ -35,9 +35,9 @@ class Lag:
                 self._at = time.monotonic()
             return self._measured.get(projection, 0.0)
 
-    def tell(self, resp: falcon.Response, projection: str) -> None:
-        """Say in the response how late this read model is."""
-        resp.set_header("Ledger-Lag-Seconds", f"{self.seconds(projection):.3f}")
+    def tell(self, resp: falcon.Response, *projections: str) -> None:
+        """Say in the response how late the read models are that it shows: as late as the latest of them."""
+        resp.set_header("Ledger-Lag-Seconds", f"{max(map(self.seconds, projections)):.3f}")
 
 
 def send_page(req: falcon.Request, resp: falcon.Response, items: Iterable[Any], next_cursor: str | None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import unquote_to_bytes
 
 from ledger import durations, ids, requests
 from ledger.fields import REASON_LIMIT
@@ -30,6 +31,7 @@ class Parameters:
 
     def __init__(self, req: falcon.Request) -> None:
         self._given: dict[str, str | list[str]] = dict(req.params)
+        self._sent: str = req.query_string
         self._known: set[str] = set()
         self._wrong: list[tuple[str, str]] = []
 
@@ -38,6 +40,8 @@ class Parameters:
 
     def end(self) -> None:
         """Refuse the request if anything was wrong, or if a parameter was given that nobody asked for."""
+        if not _is_utf8(self._sent):
+            self.refuse("query", "is not UTF-8")
         for name in sorted(self._given.keys() - self._known):
             self.refuse(name, "is not a parameter of this route")
         if self._wrong:
@@ -146,4 +150,16 @@ class Parameters:
         return found
 
     def reason(self) -> str | None:
+        """Read `reason`; like that in a body it may be empty."""
+        if self._given.get("reason") == "":
+            self._known.add("reason")
+            return ""
         return self.text("reason", longest=REASON_LIMIT)
+
+
+def _is_utf8(query: str) -> bool:
+    try:
+        unquote_to_bytes(query).decode()
+    except UnicodeDecodeError:
+        return False
+    return True

@@ -119,7 +119,7 @@ def of_error(error: errors.LedgerError) -> Problem:
             return Problem("schedule_exists", detail)
         case errors.ScheduleChanged():
             return Problem("precondition_failed", detail, members={"version": error.version})
-        case errors.ScheduleInCode():
+        case errors.ScheduleInCode() | errors.ScheduleZoneUnknown():
             return Problem("state_conflict", detail, members={"version": error.version})
         case errors.CommandRefused():
             return Problem("state_conflict", detail, members={"state": str(error.state), "version": error.version})

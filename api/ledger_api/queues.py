@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from ledger import Ledger
     from ledger_api.pages import Lag
 
+READ = ("queue_stats", "jobs")
+"""The counts, and the age of the oldest ready job."""
 SHORTEST_WINDOW = timedelta(minutes=1)
 LONGEST_WINDOW = timedelta(hours=168)
 DEFAULT_WINDOW = timedelta(hours=1)
@@ -52,7 +54,7 @@ class Queues:
     )
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         Parameters(req).end()
-        self._lag.tell(resp, "queue_stats")
+        self._lag.tell(resp, *READ)
         resp.data = dumps([resource(queue) for queue in self._queries.queue_infos()])
 
 
@@ -71,7 +73,7 @@ class Depth:
     def on_get(self, req: falcon.Request, resp: falcon.Response, name: str) -> None:
         Parameters(req).end()
         check_name(name)
-        self._lag.tell(resp, "queue_stats")
+        self._lag.tell(resp, *READ)
         resp.data = dumps({"queue": name, "depth": self._queries.queue_info(name).depth})
 
 
@@ -93,7 +95,7 @@ class Stats:
         window = query.duration("window", SHORTEST_WINDOW, LONGEST_WINDOW, DEFAULT_WINDOW)
         query.end()
         check_name(name)
-        self._lag.tell(resp, "queue_stats")
+        self._lag.tell(resp, *READ)
         resp.data = dumps(resource(self._queries.queue_stats(name, window)))
 
 
@@ -107,7 +109,7 @@ class _Switch:
         reason = bodies.read_reason(req)
         check_name(name)
         turn(self._ledger.database, name, actor=actor(req), reason=reason)
-        self._lag.tell(resp, "queue_stats")
+        self._lag.tell(resp, *READ)
         resp.data = dumps(resource(self._queries.queue_info(name)))
 
 

@@ -209,6 +209,7 @@ class Resume(_Switch):
         parameters=(headers.IF_MATCH,),
         body=Body(bodies.Reason, is_optional=True),
         answers={200: Answer(schemas.Schedule, "The schedule.", (headers.ETAG,))},
+        problems=("state_conflict",),
     )
     def on_post(self, req: falcon.Request, resp: falcon.Response, id_: str) -> None:
         self._turn(req, resp, id_, self._store.resume)
@@ -245,6 +246,7 @@ class Next(_Door):
         description="Of a paused one: when it would be.",
         parameters=(Parameter("count", Annotated[int, Meta(ge=1, le=MOST_TICKS)], "How many.", default=TICKS),),
         answers={200: Answer(list[schemas.Tick], "The ticks to come, the next one first.")},
+        problems=("state_conflict",),
     )
     def on_get(self, req: falcon.Request, resp: falcon.Response, id_: str) -> None:
         query = Parameters(req)

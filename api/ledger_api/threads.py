@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 from gunicorn.http import wsgi
+from gunicorn.http.errors import ParseException
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
 if TYPE_CHECKING:
@@ -33,6 +34,10 @@ _COURTESY = 0.001
 """Seconds for which a process with more connections leaves a new one to the others."""
 _LINGER = 2.0
 """Seconds for which a process that leaves still answers on the connections it has."""
+_REFUSED = 400
+"""The status from which on a body may have been left unread."""
+_LEFT_OVER, _PATIENCE = 32 * 1024 * 1024, 5.0
+"""Bytes that are taken of a refused body, twice the largest that is allowed, and seconds."""
 _COUNT = struct.Struct("<I")
 
 
@@ -118,7 +123,8 @@ class Threads(ThreadWorker):
         finally:
             if hasattr(body, "close"):
                 body.close()
-        return not answer.should_close()
+        has_ended = int(answer.status_code or 0) < _REFUSED or _read_on(req, conn.sock)
+        return has_ended and not answer.should_close()
 
     def _serve(self) -> None:
         while True:
@@ -174,6 +180,27 @@ class Threads(ThreadWorker):
                 self._hang_up(float("inf"))
         for listener in self.sockets:
             listener.close()
+
+
+def _read_on(req: Any, sock: socket.socket) -> bool:
+    """Take what is left of a body that was refused unread; return whether it has ended, and another request may come.
+
+    A client that is still sending when we hang up sees a broken connection instead of the answer.
+    """
+    left, ends_at = _LEFT_OVER, time.monotonic() + _PATIENCE
+    try:
+        while left > 0 and (seconds := ends_at - time.monotonic()) > 0:
+            sock.settimeout(seconds)
+            part = req.body.read(65_536)
+            if not part:
+                return True
+            left -= len(part)
+    except (OSError, ParseException):  # too slow, gone, or chunks that are none
+        pass
+    finally:
+        with suppress(OSError):
+            sock.setblocking(True)
+    return False
 
 
 class _Joined:

@@ -8,7 +8,6 @@ again until nothing remains.
 
 from __future__ import annotations
 
-import re
 import time
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -17,10 +16,12 @@ import msgspec
 
 from ledger import commands, ids
 from ledger.errors import CommandRefused, JobNotFound
-from ledger.events import Enqueued, Kind, Trace
+from ledger.events import Enqueued, Trace
 from ledger.job import State, fold
 from ledger.log import Append, Blocked, Recorded, following, readable
+from ledger_projections import deaths
 from ledger_projections.bulk_requests import BulkAction, Verb
+from ledger_projections.deaths import Death
 from ledger_projections.filters import JobFilter
 
 if TYPE_CHECKING:
@@ -41,7 +42,6 @@ SAMPLE = 10
 BLOCKED_WAIT = 5.0
 """Seconds to wait for somebody's open transaction that is changing one of the jobs."""
 
-_VERSION = re.compile(r"[1-9]\d{0,8}", re.ASCII)
 _CANCELLABLE = (State.SCHEDULED, State.RETRYING, State.READY, State.RUNNING)
 
 
@@ -71,8 +71,8 @@ class _Target(msgspec.Struct, frozen=True):
     job_id: UUID
     name: str
     """As the request gave it."""
-    death: int | None = None
-    """The version of the one death that is meant."""
+    death: Death | None = None
+    """Which of its deaths is meant; None in what is no dead letter."""
     seen_at: int | None = None
     """The version at which a read model saw it match; None for a job that was named."""
 
@@ -186,8 +186,10 @@ class _Work:
         job = fold(history)
         if job is None:
             raise JobNotFound(target.job_id)
-        if self._action.verb is not Verb.CANCEL:
-            _check_death(job, history, target.death, self._action.verb)
+        if target.death is not None:
+            if not deaths.happened(target.death, history):
+                raise JobNotFound(target.job_id)
+            deaths.check_last(target.death, job, self._action.verb)
         events = self._events(job, now)
         return msgspec.structs.replace(following(job, events, self._actor), trace=self._trace) if events else None
 
@@ -247,23 +249,13 @@ def _named(action: BulkAction) -> dict[UUID, _Target]:
 
 
 def _parsed(name: str, verb: Verb) -> _Target | None:
-    """Return what an id names; that of a dead letter names one death of the job."""
-    text, colon, version = name.partition(":")
-    job_id = ids.parse(text)
-    if job_id is None or (colon and (verb is Verb.CANCEL or not _VERSION.fullmatch(version))):
-        return None
-    return _Target(job_id, name, int(version) if colon else None)
+    """Return what an id names."""
+    if verb is Verb.CANCEL:
+        job_id = ids.parse(name)
+        return None if job_id is None else _Target(job_id, name)
+    death = deaths.named(name)
+    return None if death is None else _Target(death.job_id, name, death)
 
 
 def _target(job_id: UUID, version: int, named: dict[UUID, _Target]) -> _Target:
     return named.get(job_id) or _Target(job_id, str(job_id), seen_at=version)
-
-
-def _check_death(job: JobState, history: Sequence[Entry], death: int | None, verb: str) -> None:
-    """Refuse a job that has never been dead, and the id of a death that is not its last."""
-    deaths = [entry.version for entry in history if entry.kind is Kind.DEAD_LETTERED]
-    if not deaths or (death is not None and death not in deaths):
-        raise JobNotFound(job.id)
-    if death not in (None, deaths[-1]):
-        allowed = "this id names an earlier death of the job; take the present one from the dead-letter queue"
-        raise CommandRefused(job.id, verb, job.state, job.version, allowed)

@@ -16,9 +16,10 @@ from msgspec import UNSET, Meta, UnsetType
 from ledger import fields, ids, requests, shapes
 from ledger.errors import Breach, InvalidRequest
 from ledger.events import Priority
-from ledger.job import RESTING, State
+from ledger.job import State
 from ledger.texts import is_keepable
 from ledger_projections.filters import DeadLetterFilter, JobFilter
+from ledger_projections.words import STATES, meanings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -29,13 +30,7 @@ MOST_IDS = 1000
 LARGEST_BULK = 10_000
 DEFAULT_BULK = 1000
 
-OLD_STATES = {
-    "pending": State.READY,
-    "queued": State.READY,
-    "processing": State.RUNNING,
-    "completed": State.SUCCEEDED,
-}
-_STATES = {state.value: state.value for state in RESTING} | {old: state.value for old, state in OLD_STATES.items()}
+_STATES = meanings(STATES)
 _PRIORITIES = {level.word: level for level in Priority}
 
 
@@ -139,9 +134,7 @@ def bulk_action(verb: Verb, members: Mapping[str, Any]) -> BulkAction:
     """Check the members of a BulkAction as JSON spells them; raise InvalidRequest with every breach."""
     asked, breaches = shapes.read(ChangeJobs if verb is Verb.CANCEL else ChangeDeadLetters, members)
     check = _Check(breaches)
-    names = check.many("ids", asked.filter.ids, str)
-    if len(names) > MOST_IDS:
-        check.breach("/filter/ids", f"has {len(names)} ids; at most {MOST_IDS} are allowed")
+    names = check.many("ids", asked.filter.ids, str, most=MOST_IDS)
     filters = _of_jobs(check, asked) if isinstance(asked, ChangeJobs) else _of_dead_letters(check, asked)
     if not (asked.all or names or breaches) and filters == type(filters)():
         check.breach("/filter", 'is empty; narrow it, or say "all": true')
@@ -168,12 +161,17 @@ class _Check:
     def breach(self, pointer: str, detail: str) -> None:
         self._breaches.append(Breach(pointer, detail))
 
-    def many(self, name: str, value: str | list[str] | UnsetType, understood: Callable[[str], T]) -> tuple[T, ...]:
+    def many(
+        self, name: str, value: str | list[str] | UnsetType, understood: Callable[[str], T], most: int | None = None
+    ) -> tuple[T, ...]:
         if value is UNSET:
             return ()
         words = [word.strip() for word in value.split(",")] if isinstance(value, str) else value
         if "" in words:
             self.breach(f"/filter/{name}", "must be a word or a list of words, none of them empty")
+            return ()
+        if most is not None and len(words) > most:
+            self.breach(f"/filter/{name}", f"has {len(words)} {name}; at most {most} are allowed")
             return ()
         try:
             return tuple(dict.fromkeys(understood(word) for word in words))

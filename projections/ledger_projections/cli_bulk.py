@@ -14,7 +14,8 @@ import click
 from ledger.cli_output import ExitCode, Failure, agree, changed, connect, emit, example, output_option, say
 from ledger_projections.cli_doors import JOB_ID, shown
 from ledger_projections.cli_progress import progress
-from ledger_projections.cli_types import PRIORITIES, STATES, Instant, Words
+from ledger_projections.cli_types import Instant, Words
+from ledger_projections.words import PRIORITIES, STATES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator

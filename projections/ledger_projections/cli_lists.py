@@ -19,7 +19,8 @@ from ledger.cli_output import (
     when,
 )
 from ledger_projections.cli_doors import JOB_ID, opened, reading
-from ledger_projections.cli_types import PRIORITIES, RUN_STATES, STATES, Id, Instant, Text, Words, paging
+from ledger_projections.cli_types import Id, Instant, Text, Words, paging
+from ledger_projections.words import PRIORITIES, RUN_STATES, STATES
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,17 +10,12 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.shell_completion import CompletionItem
 
+from ledger_projections.words import meanings
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
     from uuid import UUID
-
-OLD_STATES = {"pending": "ready", "queued": "ready", "processing": "running", "completed": "succeeded"}
-"""The words of job-queue."""
-
-STATES = ("scheduled", "ready", "running", "retrying", "succeeded", "dead", "cancelled", "discarded")
-RUN_STATES = ("running", "succeeded", "failed", "dead", "snoozed", "released", "crashed", "cancelled")
-PRIORITIES = ("critical", "high", "medium", "low")
 
 
 class Words(click.ParamType):  # pyright: ignore[reportMissingTypeArgument] — generic in newer releases only
@@ -47,8 +42,8 @@ class Words(click.ParamType):  # pyright: ignore[reportMissingTypeArgument] — 
         return [CompletionItem(f"{before}{comma}{word}") for word in self._known if word.startswith(last)]
 
     def _meant(self, word: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        meant = OLD_STATES.get(word, word)
-        if meant not in self._known:
+        meant = meanings(self._known).get(word)
+        if meant is None:
             hint = "; no job rests there: use retrying or dead" if word == "failed" else ""
             self.fail(f"{word!r} is not one of {', '.join(self._known)}{hint}", param, ctx)
         return meant

@@ -21,6 +21,7 @@ from ledger.job import fold
 from ledger.postgres import grouped
 from ledger.runtime.statements import statement
 from ledger_projections.builtin import PROJECTIONS
+from ledger_projections.deaths import named
 from ledger_projections.filters import DeadLetterFilter, ExecutionFilter, JobFilter
 from ledger_projections.paging import Page, Place, check_limit, cut, decode_cursor
 from ledger_projections.percentiles import percentiles
@@ -126,13 +127,11 @@ class Queries:
 
     def get_dead_letter(self, id_: str) -> DeadLetter | None:
         """Return the dead letter named by a job id or by `<job id>:<version>`; None unless the job is dead of that."""
-        job_id, _, version = id_.partition(":")
-        try:
-            filters = DeadLetterFilter(ids=(UUID(job_id),))
-        except ValueError:
+        death = named(id_)
+        if death is None:
             return None
-        found = self.list_dead_letters(filters, limit=1).items
-        return found[0] if found and version in ("", str(found[0].version)) else None
+        found = self.list_dead_letters(DeadLetterFilter(ids=(death.job_id,)), limit=1).items
+        return found[0] if found and death.version in (None, found[0].version) else None
 
     def list_executions(
         self, filters: ExecutionFilter, *, limit: int = 100, cursor: str | None = None, offset: int = 0

@@ -106,3 +106,24 @@ def test_a_bulk_that_is_none_is_refused(api, body, pointer):
 
 def test_a_bulk_is_bounded(api):
     problem(api.post("/jobs/bulk", b" " * (2**24 + 1)), 413, "too_large")
+
+
+def test_all_or_none_says_which_one_it_failed_for(api, name):
+    taken, twin = api.post("/jobs", {"type": "a"}).json["id"], str(ids.mint())
+    api.post("/jobs", {"type": "a"}, headers={"Idempotency-Key": name})
+    for jobs, status, code, pointer in (
+        ([{"type": "a"}, {"type": "a", "id": taken}], 409, "job_exists", "/jobs/1/id"),
+        ([{"type": "a", "id": twin}, {"type": "a", "id": twin}], 409, "job_exists", "/jobs/1/id"),
+        ([{"type": "a"}, {"type": "b", "idempotency_key": name}], 422, "idempotency_key_reused",
+         "/jobs/1/idempotency_key"),
+    ):  # fmt: skip
+        assert wrong(problem(bulk(api, jobs, atomic=True), status, code)) == {pointer}
+
+
+def test_the_longest_idempotency_key_is_good_for_many_jobs_too(api, name):
+    key = {"Idempotency-Key": name.ljust(255, "k")}
+    first, again = (bulk(api, [{"type": "a"}] * 3, headers=key) for _ in range(2))
+    assert (first.status_code, first.json["created"], again.json["replayed"]) == (201, 3, 3)
+    made = api.get(f"/jobs/{first.json['results'][2]['id']}").json
+    assert made["idempotency_key"] == f"{key['Idempotency-Key']}:2"
+    problem(api.post("/jobs", {"type": "a", "idempotency_key": "k" * 256}), 422, "validation_failed")

@@ -348,3 +348,11 @@ def test_ten_thousand_jobs_take_seconds(api, ledger, refresh, name):
     answer = api.post("/jobs/cancel", {"filter": {"queue": name}, "limit": 10_000})
     assert numbers(answer) == (10_000, 10_000, 0, 0)
     assert time.monotonic() - began < 14, "the limit of a request"
+
+
+@pytest.mark.parametrize("path", ["/jobs/cancel", "/dlq/retry", "/dlq/discard"])
+def test_a_thousand_ids_are_the_most_even_if_they_repeat(api, refresh, path):
+    refresh()
+    assert api.post(path, {"filter": {"ids": [NOBODY] * 1000}, "dry_run": True}).status_code == 200
+    for ids_ in ([NOBODY] * 1001, ",".join([NOBODY] * 1001)):
+        assert wrong(problem(api.post(path, {"filter": {"ids": ids_}}), 422, "validation_failed")) == {"/filter/ids"}

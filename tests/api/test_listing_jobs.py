@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from ledger_projections import words
 
 from ledger import ids
 from ledger.events import Priority
+from ledger.job import RESTING
 from tests.support.api import NOBODY, problem, wrong
 
 
@@ -108,3 +110,17 @@ def test_payloads_are_shown_when_asked_for(api, lives, refresh, name):
 def test_the_lag_is_told(api, refresh):
     refresh()
     assert 0 <= float(api.get("/jobs").headers["Ledger-Lag-Seconds"]) < 60
+
+
+@pytest.mark.parametrize("path", ["/jobs", "/executions", "/dlq"])
+@pytest.mark.parametrize("value", ["%ff", "a%C3", "%ed%a0%80"])
+def test_t18_a_parameter_that_is_not_utf_8_is_refused(api, refresh, path, value):
+    refresh()
+    problem(api.send("GET", path, query_string=f"type={value}"), 400, "invalid_parameter")
+    assert api.send("GET", path, query_string="type=%EF%BF%BD").status_code == 200
+
+
+def test_words_for_states_and_priorities_are_those_of_the_rules():
+    assert set(words.STATES) == set(RESTING)
+    assert [level.word for level in sorted(Priority)] == list(words.PRIORITIES)
+    assert set(words.meanings(words.RUN_STATES)) == {*words.RUN_STATES, "processing", "completed"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import orjson
 import pytest
@@ -85,6 +85,17 @@ def test_d38_a_bad_delay_is_refused(api, delay):
 def test_d38_a_good_delay_is_waited_for(api):
     assert api.post("/jobs", {"type": "a", "delay": "1h"}).json["state"] == "scheduled"
     assert api.post("/jobs", {"type": "a", "delay": "0s"}).json["state"] == "ready"
+
+
+def test_nothing_is_put_off_for_more_than_five_years(api):
+    begin = datetime.now(UTC)
+    for allowed in ({"delay": f"{5 * 365 * 24}h"}, {"scheduled_at": (begin + timedelta(days=5 * 365)).isoformat()}):
+        assert api.post("/jobs", {"type": "t", **allowed}).status_code == 201
+    late = begin + timedelta(days=5 * 365 + 3)
+    for refused in ({"delay": f"{(5 * 365 + 3) * 24}h"}, {"scheduled_at": late.isoformat()}):
+        assert wrong(problem(api.post("/jobs", {"type": "t", **refused}), 422, "validation_failed")) == {
+            f"/{next(iter(refused))}"
+        }
 
 
 def test_d39_no_retries_means_none(api):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -43,6 +45,21 @@ def test_who_pauses_a_paused_queue_changes_nothing(api, ledger, refresh, name):
     assert not api.post(f"/queues/{name}/resume").json["paused"]
     assert not api.post(f"/queues/{name}/resume").json["paused"]
     assert [action for action, _, _ in audited(ledger, name)] == ["queue.paused", "queue.resumed"]
+
+
+def test_the_audit_says_what_a_pause_was(api, ledger, refresh, name):
+    refresh()
+    paused = api.post(f"/queues/{name}/pause", {"reason": "ill"}).json
+    api.post(f"/queues/{name}/resume")
+    with ledger.database.connection() as connection:
+        rows = connection.execute(
+            "select before, after from ledger.audit where subject = %s order by position", [name]
+        ).fetchall()
+    (none, made), (removed, nothing) = rows
+    assert (none, nothing) == (None, None)
+    assert made == removed
+    assert (made["paused_by"], made["reason"]) == ("api:anonymous", "ill")
+    assert datetime.fromisoformat(made["paused_at"]) == datetime.fromisoformat(paused["paused_at"])
 
 
 def test_a_paused_queue_that_nobody_used_is_listed(api, refresh, name):

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
+from ledger_api.pages import LAG_AGE
+from ledger_projections.builtin import PROJECTIONS
 
 from ledger.events import Priority
 from tests.support.api import problem, wrong
+from tests.support.api_process import until
+from tests.support.lives import fold_all
 
 INFO = {
     "name", "depth", "scheduled", "ready", "running", "retrying", "dead", "oldest_ready_age_seconds", "paused",
@@ -70,3 +76,14 @@ def test_a_bad_window_is_refused(api, window, name):
 @pytest.mark.parametrize(("window", "seconds"), [("1m", 60), ("PT24H", 86400), ("P1W", 604800)])
 def test_a_window_may_be_chosen(api, queue, window, seconds):
     assert api.get(f"/queues/{queue}/stats?window={window}").json["window_seconds"] == seconds
+
+
+@pytest.mark.parametrize(("path", "late"), [("/queues", "jobs"), ("/queues/q/stats", "jobs"), ("/stats", "attempts")])
+def test_a_response_is_as_late_as_the_latest_read_model_it_shows(api, ledger, lives, refresh, path, late):
+    refresh()
+    lives.lease(lives.enqueue())
+    until(lambda: float(api.get("/jobs").headers["Ledger-Lag-Seconds"]) > 0.3)
+    fold_all(ledger.database, [each for each in PROJECTIONS if each.name != late])
+    threading.Event().wait(2 * LAG_AGE)
+    assert float(api.get(path).headers["Ledger-Lag-Seconds"]) > 0.3
+    refresh()

@@ -244,3 +244,31 @@ def test_what_is_wrong_in_itself_is_told_before_what_is_missing(api):
 def test_a_payload_over_the_limit_is_too_large(api, ledger, name):
     payload = {"a": "x" * ledger.settings.job_max_payload}
     problem(api.post("/schedules", {"name": name, **DAILY, "payload": payload}), 413, "too_large")
+
+
+@pytest.fixture
+def lost(api, ledger, name) -> str:
+    """A schedule that was made by a machine which knew more time zones than this one."""
+    assert api.post("/schedules", {"name": name, **DAILY}).status_code == 201
+    with ledger.database.connection() as connection:
+        connection.execute("update ledger.schedules set timezone = 'Mars/Olympus' where name = %s", [name])
+    return name
+
+
+def test_a_schedule_whose_zone_is_not_known_here_is_refused_plainly(api, lost):
+    assert api.get(f"/schedules/{lost}").json["timezone"] == "Mars/Olympus"
+    found = problem(api.get(f"/schedules/{lost}/next"), 409, "state_conflict")
+    assert "Mars/Olympus" in found["detail"]
+    assert found["version"] == 1
+    paused = api.post(f"/schedules/{lost}/pause")
+    assert (paused.status_code, paused.json["next_run_at"]) == (200, None)
+    problem(api.post(f"/schedules/{lost}/resume"), 409, "state_conflict")
+    assert api.post(f"/schedules/{lost}/run-now").status_code == 201
+    assert patch(api, lost, {"timezone": "UTC"}).status_code == 200
+    assert len(api.get(f"/schedules/{lost}/next?count=1").json) == 1
+
+
+def test_why_a_schedule_was_run_by_hand_is_in_the_event(api, schedule):
+    made = api.post(f"/schedules/{schedule['id']}/run-now", {"reason": "asked for"}).json
+    (event,) = api.get(f"/jobs/{made['id']}/events").json
+    assert (event["data"]["note"], event["data"]["type"]) == ("asked for", "report.build")

@@ -92,3 +92,19 @@ def test_the_place_of_a_process_that_has_ended_is_the_next_ones():
     assert shares.take(3) == second
     assert shares.least() == 0
     shares.leave(17)  # one that never had a place
+
+
+@pytest.mark.parametrize("path", ["/api/v1/jobs", "/api/v1/jobs/bulk", "/api/v1/none"])
+@pytest.mark.parametrize("chunked", [True, False])
+def test_who_sends_too_much_hears_why_and_may_go_on(served, path, chunked):
+    body = b" " * (17 * 2**20)
+    connection = HTTPConnection("127.0.0.1", served.port, timeout=60)
+    for _ in range(2):
+        sent = [body[:65_536]] * 272 if chunked else body
+        connection.request("POST", path, sent, {"Content-Type": "application/json"}, encode_chunked=chunked)
+        answer = connection.getresponse()
+        answer.read()
+        assert answer.status == (404 if path.endswith("none") else 413)
+        assert connection.sock is not None
+    assert asked(connection, "/health") == 200
+    connection.close()

@@ -137,3 +137,16 @@ def test_d31_pressed_many_times_at_once_a_retry_happens_once(api, dead):
     assert sorted(answer.status_code for answer in answers) == [200, 409, 409, 409, 409, 409]
     kinds = [event["kind"] for event in api.get(f"/jobs/{dead}/events").json]
     assert kinds.count("retried") == 1
+
+
+@pytest.mark.parametrize("tag", ['"01"', '"001"', '"0"'])
+def test_a_version_has_one_spelling(api, lives, tag):
+    job_id = lives.enqueue()
+    problem(api.send("POST", f"/jobs/{job_id}/cancel", headers={"If-Match": tag}), 412, "precondition_failed")
+    assert api.get(f"/jobs/{job_id}", headers={"If-None-Match": tag}).status_code == 200
+
+
+def test_a_reason_may_be_empty_in_a_query_as_in_a_body(api, lives):
+    for reason in ("", "reason="):
+        assert api.delete(f"/jobs/{lives.enqueue()}?{reason}").status_code == 200
+    assert api.post(f"/jobs/{lives.enqueue()}/cancel", {"reason": ""}).status_code == 200
