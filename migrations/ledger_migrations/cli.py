@@ -18,7 +18,8 @@ def db() -> None:
 
 
 @db.command(epilog=example("ledger db migrate"))
-def migrate() -> None:
+@output_option
+def migrate(output: str) -> None:
     """Bring the database to the newest schema; safe to run by many at once."""
     from ledger_migrations import migrate as migrations  # noqa: PLC0415 — Alembic takes a second to import
 
@@ -26,6 +27,8 @@ def migrate() -> None:
     say(
         f"the database is at {now} already" if before == now else f"migrated from {before or 'empty'} to {now}", "green"
     )
+    if output != "text":
+        emit({"revision": now, "newest": now, "up_to_date": True}, output, _render)
 
 
 @db.command(epilog=example("ledger db status"))

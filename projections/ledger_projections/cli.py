@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ledger.cli_output import ExitCode, Failure, data, emit, example, output_option, plain, say, table
+from ledger.cli_output import ExitCode, Failure, emit, example, output_option, plain, say, table
 from ledger.cli_probes import probed, vitals_of_loops
 from ledger_projections.cli_doors import opened, stopped_by_signals
 from ledger_projections.cli_progress import progress
@@ -59,7 +59,8 @@ def _vitals(here: Installation, database: Database, service: Projector) -> Vital
 @click.command("rebuild-projections", epilog=example("ledger rebuild-projections", "ledger rebuild-projections jobs"))
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @click.option("--jobs", type=click.IntRange(1, 64), default=2, help="Partitions at a time.  [default: 2]")
-def rebuild_projections(names: tuple[str, ...], jobs: int) -> None:
+@output_option
+def rebuild_projections(names: tuple[str, ...], jobs: int, output: str) -> None:
     """Build read models afresh from the log.
 
     NAME is jobs, attempts, queue_stats, dead_letters or dispatch; without one, all
@@ -79,8 +80,8 @@ def rebuild_projections(names: tuple[str, ...], jobs: int) -> None:
             done = rebuild(database, chosen, advance, jobs=jobs, stop=stop)
         if stop.is_set():
             raise Failure("interrupted; the same command goes on from here", ExitCode.INTERRUPTED)
-        if done:
-            data().print(_rebuilt(done))
+        if done or output != "text":
+            emit([_outcome(each) for each in done], output, _rebuilt)
         if not names or "dispatch" in names:
             request_refill(here.redis_url)
             say("dispatch: the projector compares Redis with the ready jobs and adds what is absent")
@@ -119,10 +120,17 @@ def _checks(checks: list[dict[str, Any]]) -> RenderableType:
     return Group(counts, "", differences) if differences.row_count else counts
 
 
-def _rebuilt(done: Sequence[Rebuilt]) -> Table:
+def _outcome(each: Rebuilt) -> dict[str, Any]:
+    """Return what a rebuild made, and how many rows were other than before; both null where there was no before."""
+    found = each.comparison
+    counts = {"rows": None, "differing": None} if found is None else {"rows": found.rows, "differing": found.differing}
+    return {"name": each.projection, **counts}
+
+
+def _rebuilt(done: Sequence[dict[str, Any]]) -> Table:
     rows = table("Projection", "Rows", "Differed", right=("Rows", "Differed"))
     for each in done:
-        found = each.comparison
-        shown = ("–", "nothing to compare with") if found is None else (f"{found.rows:,}", f"{found.differing:,}")
-        rows.add_row(each.projection, *shown)
+        compared = each["rows"] is not None
+        shown = (f"{each['rows']:,}", f"{each['differing']:,}") if compared else ("–", "nothing to compare with")
+        rows.add_row(each["name"], *shown)
     return rows

@@ -372,6 +372,7 @@ def test_db_migrates_once_and_says_where_it_is(empty_database: str, redis_url: s
     assert "from empty" in runner.invoke(main, ["db", "migrate"]).stderr
     assert "already" in runner.invoke(main, ["db", "migrate"]).stderr
     state = runner.invoke(main, ["db", "status", "-o", "json"])
+    assert runner.invoke(main, ["db", "migrate", "-o", "json"]).stdout == state.stdout
     assert (state.exit_code, json.loads(state.stdout)["up_to_date"]) == (0, True)
 
 

@@ -193,3 +193,11 @@ def test_an_error_of_many_lines_is_one_line_of_the_list(run, pool, lives, monkey
     _heading, long, short = run("dlq", "list").stdout.splitlines()
     assert "ValueError: first…" in short
     assert "long long lon…  " in long
+
+
+def test_a_rebuild_tells_scripts_what_it_made(run, pool, lives):
+    lives.enqueue()
+    fold_all(pool)
+    (made,) = orjson.loads(run("rebuild-projections", "dead_letters", "-o", "json").stdout)
+    assert made == {"name": "dead_letters", "rows": 0, "differing": 0}
+    assert orjson.loads(run("rebuild-projections", "dispatch", "-o", "json").stdout) == []
