@@ -16,7 +16,7 @@ from ledger.connections import joined
 from ledger.copying import copy_on
 from ledger.errors import JobExists, LedgerError, Unavailable
 from ledger.log import Blocked, Conflict, Recorded
-from ledger.opening import KEY_WAIT, Made, claim_key, opened, taken
+from ledger.opening import KEY_WAIT, Made, claim_keys, opened, taken
 from ledger.postgres import LOCK_TIMEOUT, append_on
 
 if TYPE_CHECKING:
@@ -73,10 +73,11 @@ def make_all(
     """Make all jobs in this transaction; raise for the first that cannot be made."""
     made: dict[int, Made] = {}
     keyed = [index for index, each in enumerate(wanted) if each.request.idempotency_key is not None]
-    for index in sorted(keyed, key=lambda index: wanted[index].request.idempotency_key or ""):
-        earlier = claim_key(connection, wanted[index], appends[index].job_id, ttl)
-        if earlier is not None:
-            made[index] = Made(earlier, replayed=True)
+    for chunk in _chunks(sorted(keyed, key=lambda index: (wanted[index].request.idempotency_key, index))):
+        earlier = claim_keys(
+            connection, [wanted[index] for index in chunk], [appends[index].job_id for index in chunk], ttl
+        )
+        made |= {index: Made(job, replayed=True) for index, job in zip(chunk, earlier, strict=True) if job is not None}
     if isinstance(connection, psycopg.Connection) and len(wanted) > 1:
         fresh = [index for index, each in enumerate(wanted) if each.is_fresh]
         copy_on(connection, [appends[index] for index in fresh])

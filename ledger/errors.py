@@ -100,9 +100,10 @@ class IdempotencyConflict(LedgerError):
 
 
 class IdempotencyKeyInUse(LedgerError):
-    def __init__(self, key: str) -> None:
-        self.key = key
-        super().__init__(f"another request with idempotency key {key!r} has not ended; send this one again in a moment")
+    def __init__(self, *keys: str) -> None:
+        self.keys = keys
+        which = f"idempotency key {keys[0]!r}" if len(keys) == 1 else f"one of these {len(keys)} idempotency keys"
+        super().__init__(f"another request with {which} has not ended; send this one again in a moment")
 
 
 class ScheduleNotFound(LedgerError):

@@ -33,7 +33,7 @@ from ledger.payloads import written
 from ledger.runtime.statements import statement
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from ledger.log import Outcome
     from ledger.requests import Submission
@@ -53,8 +53,8 @@ class Made(msgspec.Struct, frozen=True):
 KEY_WAIT = timedelta(seconds=5)
 """How long to wait for another request that is using the same idempotency key."""
 
-_CLAIM = statement("ledger", "claim_idempotency_key")
-_CLAIMED = statement("ledger", "select_idempotency_key")
+_CLAIM = statement("ledger", "claim_idempotency_keys")
+_CLAIMED = statement("ledger", "select_idempotency_keys")
 _MOST_KNOWN = 1000
 _PYTHON_NAMES = {"run_at": "scheduled_at", "job_id": "id"}
 
@@ -96,26 +96,39 @@ def opened(append: Append, recorded: Recorded) -> JobState:
     )
 
 
-def claim_key(connection: Executes, wanted: Submission, job_id: UUID, ttl: timedelta) -> UUID | None:
-    """Take the request's idempotency key for this job, or return the job it stands for already.
+def claim_keys(
+    connection: Executes, wanted: Sequence[Submission], job_ids: Sequence[UUID], ttl: timedelta
+) -> list[UUID | None]:
+    """Take the idempotency key of each request for its job; return the jobs that keys stand for already, else None.
 
-    Raises IdempotencyConflict when that job came of another request, IdempotencyKeyInUse when it is not decided yet.
+    The requests are sorted by their keys, and a key that comes again stands for the first one's job. Raises
+    IdempotencyConflict where that came of another request, IdempotencyKeyInUse where it is not decided yet.
     """
-    key = wanted.request.idempotency_key
-    if key is None:
-        return None
-    parameters = {"key": key, "job_id": job_id, "fingerprint": wanted.fingerprint, "ttl": ttl.total_seconds()}
+    keys = [each.request.idempotency_key or "" for each in wanted]
+    first = {key: place for place, key in reversed(list(enumerate(keys)))}
+    claims = [(key, job_ids[place], wanted[place].fingerprint) for key, place in sorted(first.items())]
+    kept = {key: (job_id, fingerprint) for key, job_id, fingerprint in claims}
+    ours = _claim(connection, claims, ttl)
+    if others := [key for key in first if key not in ours]:
+        rows = connection.execute(_CLAIMED, {"keys": others}).fetchall()
+        found = {key: (job_id, bytes(fingerprint)) for key, job_id, fingerprint in rows}
+        for key in others:
+            if key not in found:
+                raise IdempotencyKeyInUse(key)
+        kept |= found
+    for key, each in zip(keys, wanted, strict=True):
+        if kept[key][1] != each.fingerprint:
+            raise IdempotencyConflict(key, kept[key][0])
+    return [None if key in ours and first[key] == place else kept[key][0] for place, key in enumerate(keys)]
+
+
+def _claim(connection: Executes, claims: Sequence[tuple[str, UUID, bytes]], ttl: timedelta) -> set[str]:
+    keys, job_ids, fingerprints = (list(column) for column in zip(*claims, strict=True))
+    parameters = {"keys": keys, "job_ids": job_ids, "fingerprints": fingerprints, "ttl": ttl.total_seconds()}
     try:
-        if connection.execute(_CLAIM, parameters).fetchone():
-            return None
+        return {key for (key,) in connection.execute(_CLAIM, parameters).fetchall()}
     except LockNotAvailable as error:
-        raise IdempotencyKeyInUse(key) from error
-    row = connection.execute(_CLAIMED, {"key": key}).fetchone()
-    if row is None:
-        raise IdempotencyKeyInUse(key)
-    if bytes(row[1]) != wanted.fingerprint:
-        raise IdempotencyConflict(key, row[0])
-    return row[0]
+        raise IdempotencyKeyInUse(*keys) from error
 
 
 def taken(outcomes: Iterable[Outcome]) -> list[Recorded]:

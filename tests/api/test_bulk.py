@@ -127,3 +127,13 @@ def test_the_longest_idempotency_key_is_good_for_many_jobs_too(api, name):
     made = api.get(f"/jobs/{first.json['results'][2]['id']}").json
     assert made["idempotency_key"] == f"{key['Idempotency-Key']}:2"
     problem(api.post("/jobs", {"type": "a", "idempotency_key": "k" * 256}), 422, "validation_failed")
+
+
+def test_t7_a_key_that_comes_twice_in_one_bulk_stands_for_one_job(api, name):
+    keys = [f"{name} {number % 2100}" for number in range(4200)]
+    jobs = [{"type": "a", "idempotency_key": key} for key in keys]
+    results = bulk(api, jobs).json["results"]
+    assert [result["replayed"] for result in results] == [False] * 2100 + [True] * 2100
+    assert [result["id"] for result in results[:2100]] == [result["id"] for result in results[2100:]]
+    again = bulk(api, jobs[:2100], atomic=True).json
+    assert [result["id"] for result in again["results"]] == [result["id"] for result in results[:2100]]
