@@ -7,8 +7,10 @@ away it is tried now and then. Who misses it finds the event by polling a few mi
 from __future__ import annotations
 
 import os
+import socket
 import threading
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
 from ledger import keys
 from ledger.runtime import redis
@@ -20,8 +22,8 @@ _PAUSE = 0.005
 """Between two calls: the first is made at once, and who commits a thousand times a second needs no thousand calls."""
 _PAUSE_WHEN_DOWN = 1.0
 _TO_END = 1.0
-_LISTEN_FOR = 0.5
-"""Seconds within which a listener notices that it is to stop."""
+_LISTEN_FOR = 30.0
+"""Seconds that a listener waits for a message at a time."""
 
 
 class Waker:
@@ -96,29 +98,46 @@ def _publish(call: redis.Repeated) -> float:
     return _PAUSE
 
 
-def listen(redis_url: str, stop: threading.Event, wake: Callable[[], None], *, pause: float = 0.0) -> threading.Thread:
-    """Call `wake` whenever somebody publishes, until `stop` is set; at most once in `pause` seconds.
+class Ear:
+    """Calls `wake` whenever somebody publishes, at most once in `pause` seconds, until `close`.
 
-    Returns the thread that listens. While Redis is away nobody is woken: whoever uses Redis says so.
+    While Redis is away nobody is woken: whoever uses Redis says so.
     """
-    thread = threading.Thread(target=_listen, args=(redis_url, stop, wake, pause), name="ear", daemon=True)
-    thread.start()
-    return thread
 
+    def __init__(self, redis_url: str, stop: threading.Event, wake: Callable[[], None], *, pause: float = 0.0) -> None:
+        self._client = redis.connect(redis_url, longest_block=_LISTEN_FOR, name="ledger-ear")
+        self._stop = stop
+        self._wake = wake
+        self._pause = pause
+        self._channel: Any = None
+        self._thread = threading.Thread(target=self._run, name="ear", daemon=True)
+        self._thread.start()
 
-def _listen(redis_url: str, stop: threading.Event, wake: Callable[[], None], pause: float) -> None:
-    client = redis.connect(redis_url, longest_block=_LISTEN_FOR, name="ledger-ear")
-    while not stop.is_set():
-        try:
-            with client.pubsub(ignore_subscribe_messages=True) as channel:
-                channel.subscribe(keys.WAKE)
-                while not stop.is_set():
-                    if channel.get_message(timeout=_LISTEN_FOR) is None:
-                        continue
-                    wake()
-                    if pause and not stop.wait(pause):
-                        while channel.get_message() is not None:
-                            pass
-        except redis.TRANSIENT:
-            stop.wait(_PAUSE_WHEN_DOWN)
-    client.close()
+    def close(self) -> None:
+        """End the thread, whose wait ends with its connection. `stop` is set before."""
+        # Not closed, which would take it from under the driver's hands: who waits at its end sees it end.
+        line = getattr(self._channel and self._channel.connection, "_sock", None)
+        with suppress(OSError):
+            if line is not None:
+                line.shutdown(socket.SHUT_RDWR)
+        self._thread.join(_TO_END)
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                self._listen()
+            except redis.TRANSIENT:
+                self._stop.wait(_PAUSE_WHEN_DOWN)
+        self._client.close()
+
+    def _listen(self) -> None:
+        with self._client.pubsub(ignore_subscribe_messages=True) as channel:
+            self._channel = channel
+            channel.subscribe(keys.WAKE)
+            while not self._stop.is_set():
+                if channel.get_message(timeout=_LISTEN_FOR) is None:
+                    continue
+                self._wake()
+                if self._pause and not self._stop.wait(self._pause):
+                    while channel.get_message() is not None:
+                        pass

@@ -7,7 +7,7 @@ repeated: a connection error comes out, and the caller, who knows what it means,
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import redis
 from redis import exceptions
@@ -17,7 +17,7 @@ from redis.retry import Retry
 from ledger.errors import Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Sequence
 
     from redis.connection import AbstractConnection
 
@@ -62,6 +62,27 @@ def connect(
         client_name=name,
         redis_connect_func=None if on_connect is None else connected,
     )
+
+
+def send_all(client: Redis, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
+    """Send commands in one go and return their answers, refusals among them: a pipeline without its layers."""
+    pool = client.connection_pool
+    connection = pool.get_connection()
+    try:
+        connection.send_packed_command(connection.pack_commands(commands))
+        return [_answer(connection) for _ in commands]
+    except BaseException:
+        connection.disconnect()  # what was not read would be taken for the answer to something else
+        raise
+    finally:
+        pool.release(connection)
+
+
+def _answer(connection: Any) -> Any:
+    try:
+        return connection.read_response()
+    except exceptions.ResponseError as refusal:
+        return refusal
 
 
 class Repeated:

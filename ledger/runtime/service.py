@@ -28,6 +28,9 @@ log = structlog.get_logger()
 _FIRST_PAUSE = 0.1
 _LONGEST_PAUSE = 5.0
 
+_LAZIER = 1.01
+"""By how much a long wait grows from turn to turn: doubled after 70."""
+
 STILL_LIMIT = 30.0
 """Seconds that a turn may be late, or take, before the process no longer counts as alive."""
 
@@ -47,6 +50,7 @@ class Service(Protocol):
 class Loop:
     """Turns a service until `stop` is set; waits `shortest` after an idle turn, doubling up to `longest`.
 
+    Where nothing happens for many turns, the wait goes on to grow, slowly, up to `laziest`.
     `until_next` says, after an idle turn, in how many seconds there will be something to do: no wait is longer.
     """
 
@@ -57,6 +61,7 @@ class Loop:
         *,
         shortest: timedelta,
         longest: timedelta,
+        laziest: timedelta | None = None,
         until_next: Callable[[], float] = lambda: inf,
     ) -> None:
         self.service = service
@@ -64,6 +69,7 @@ class Loop:
         self._stop = stop
         self._shortest = shortest.total_seconds()
         self._longest = longest.total_seconds()
+        self._laziest = (laziest or longest).total_seconds()
         self._wake = threading.Event()
         self._turned = self._due = time.monotonic()
         self._excused = False
@@ -123,7 +129,10 @@ class Loop:
             wait = min(pause, self._until_next())
             self._due = time.monotonic() + wait
             self._wake.wait(wait)
-            pause = min(pause * 2, self._longest) if not self._wake.is_set() else self._shortest
+            pause = self._shortest if self._wake.is_set() else self._longer(pause)
+
+    def _longer(self, pause: float) -> float:
+        return min(pause * 2, self._longest) if pause < self._longest else min(pause * _LAZIER, self._laziest)
 
     @contextmanager
     def excused(self) -> Generator[None]:

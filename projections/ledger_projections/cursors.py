@@ -10,10 +10,13 @@ re-anchors the holes when they have changed, as after a restore or a failover.
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from ledger.cursor import Cursor, Holes, Range
+from ledger.runtime.question import Question
 from ledger.runtime.statements import statement
 from ledger_projections.projection import Batch, multirange
 
@@ -32,7 +35,12 @@ _MOVE = statement("ledger_projections", "move_cursor")
 _LATE = statement("ledger_projections", "read_late")
 _WINDOW = statement("ledger_projections", "read_window")
 _XID = statement("ledger_projections", "select_xid")
-_DRAWN = statement("ledger_projections", "select_drawn")
+_STANDS = statement("ledger_projections", "select_stands")
+_DRAWN = Question("drawn", statement("ledger_projections", "select_drawn"))
+
+
+FRESH = 0.1
+"""Seconds for which the end of the log, as somebody else has learned it, is good enough for a read model."""
 
 
 class Overtaken(Exception):
@@ -79,6 +87,22 @@ class Seen:
         return Batch(self.low, self.high, self.late, parked=tuple(parked))
 
 
+class End:
+    """The end of the log: the last position that anybody has drawn. Who asks for it tells the others of its process."""
+
+    def __init__(self) -> None:
+        self._drawn = 0
+        self._told_at = -inf
+
+    def tell(self, drawn: int) -> None:
+        self._drawn, self._told_at = drawn, time.monotonic()
+
+    @property
+    def known(self) -> int | None:
+        """What was told a moment ago."""
+        return self._drawn if time.monotonic() - self._told_at < FRESH else None
+
+
 class Tail:
     """Tells by one short question that there can be nothing to read.
 
@@ -86,7 +110,8 @@ class Tail:
     those positions are void once everyone who may have drawn them has ended, and still nothing is to be seen.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, end: End | None = None) -> None:
+        self._end = end or End()
         self._drawn = 0
         self._place = self._void = (0, 0)
         """The cursor's position and the last one drawn."""
@@ -94,12 +119,20 @@ class Tail:
 
     def is_read(self, connection: AnyConnection, cursor: Cursor | None) -> bool:
         """Ask. To be called before each turn's transaction."""
-        row = connection.execute(_DRAWN).fetchone()
-        assert row is not None
-        self._drawn = row[0]
+        drawn = _DRAWN.ask(connection)
+        self._end.tell(drawn)
+        return self._is_read(drawn, cursor)
+
+    def is_known_to_be_read(self, cursor: Cursor | None) -> bool:
+        """Tell without asking, by what others have learned a moment ago."""
+        drawn = self._end.known
+        return drawn is not None and self._is_read(drawn, cursor)
+
+    def _is_read(self, drawn: int, cursor: Cursor | None) -> bool:
+        self._drawn = drawn
         if cursor is None or cursor.hole_count:
             return False
-        return self._drawn == cursor.high or self._void == (cursor.high, self._drawn)
+        return drawn == cursor.high or self._void == (cursor.high, drawn)
 
     def nothing_seen(self, connection: AnyConnection, cursor: Cursor, xmin: int) -> None:
         """Learn that a turn saw nothing above this cursor, in a snapshot with this xmin; in the turn's transaction."""
@@ -152,6 +185,12 @@ def after(connection: AnyConnection, cursor: Cursor, seen: Seen) -> Cursor:
     """Return the cursor that has read what was seen."""
     xid = current_xid(connection) if seen.gaps else 0
     return cursor.advance(seen.late, seen.high, seen.gaps, seen.xmin, xid)
+
+
+def stands(connection: AnyConnection, projection: str, generation: Generation, version: int, cursor: Cursor) -> bool:
+    """Say whether the stored cursor is still this one, which has no holes, and of this version."""
+    names = {"projection": projection, "generation": generation, "version": version, "high": cursor.high}
+    return connection.execute(_STANDS, names).fetchone() == (True,)
 
 
 def move(connection: AnyConnection, turn: Turn, cursor: Cursor) -> None:

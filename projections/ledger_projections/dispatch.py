@@ -16,11 +16,13 @@ every few seconds whether the jobs that have been ready longest are still there.
 from __future__ import annotations
 
 import time
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import structlog
-from psycopg import DataError
+from psycopg import DataError, Error
 from psycopg.errors import ReadOnlySqlTransaction, SerializationFailure
 
 from ledger.message import Message
@@ -33,7 +35,7 @@ from ledger_projections.projection import multirange
 from ledger_projections.redis_streams import DispatchStreams, Ready, ready
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Generator, Sequence
 
     from ledger.cursor import Cursor, Range
     from ledger.runtime.database import Database
@@ -47,9 +49,13 @@ CHECK_INTERVAL = 1.0
 """Seconds after which an idle dispatcher looks whether Redis is still what it was."""
 RECONCILE_INTERVAL = 5.0
 
+_LITTLE = 50
+"""Events that a glance takes in."""
+
 _START = statement("ledger_projections", "dispatch/start")
+_GLANCE = statement("ledger_projections", "dispatch/glance")
 _READ = statement("ledger_projections", "dispatch/read")
-_PLAN_ONCE = statement("ledger_projections", "dispatch/plan_once")
+_BEGIN = statement("ledger_projections", "dispatch/begin")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +79,9 @@ class Dispatcher:
 
     name = "dispatch"
 
-    def __init__(self, database: Database, redis_url: str, *, batch_size: int = BATCH_SIZE) -> None:
+    def __init__(
+        self, database: Database, redis_url: str, *, batch_size: int = BATCH_SIZE, end: cursors.End | None = None
+    ) -> None:
         self._database = database
         self._batch_size = batch_size
         self._limit = batch_size
@@ -81,7 +89,9 @@ class Dispatcher:
         self._streams = DispatchStreams(redis_url)
         self._kept: AnyConnection | None = None
         self._cursor: Cursor | None = None
-        self._tail = cursors.Tail()
+        self._tail = cursors.Tail(end)
+        self._expected = False
+        self._was_full = False
         self._is_active = False
         self._check_at = 0.0
         self._reconcile_at = 0.0
@@ -118,6 +128,10 @@ class Dispatcher:
                 self._kept.close()  # this server is a standby by now
             raise
 
+    def expect(self) -> None:
+        """Let the next turn read without asking first: somebody has appended something. From any thread."""
+        self._expected = True
+
     def look_at_once(self) -> None:
         """Let the next turn look after Redis, however recently that was done."""
         self._check_at = self._reconcile_at = 0.0
@@ -143,16 +157,17 @@ class Dispatcher:
         if self._cursor is None and not self._take_cursor(connection):
             return False
         assert self._cursor is not None
-        busy = not self._tail.is_read(connection, self._cursor) and self._dispatch(connection, self._cursor)
+        expected, self._expected = self._expected, False
+        there_is_more = expected or not self._tail.is_read(connection, self._cursor)
+        busy = there_is_more and self._dispatch(connection, self._cursor)
         if not busy and time.monotonic() >= self._reconcile_at:
             self._reconcile(connection)
         return busy or not self._streams.intact
 
     def _dispatch(self, connection: AnyConnection, cursor: Cursor) -> bool:
         """Read a batch, add its messages and move the cursor; return whether there is more to read."""
-        with connection.transaction():
-            connection.execute(_PLAN_ONCE)
-            found = _read(connection, cursor, self._limit)
+        with _turn(connection):
+            found = self._glance(connection, cursor) or _read(connection, cursor, self._limit)
             if found.advance(cursor) == cursor:
                 self._tail.nothing_seen(connection, cursor, found.xmin)
                 return False
@@ -175,7 +190,14 @@ class Dispatcher:
         self._limit = min(self._limit * 2 or 1, self._batch_size)
         self._cursor = moved
         self.dispatched += len(found.ready)
+        self._was_full = found.full
         return found.full
+
+    def _glance(self, connection: AnyConnection, cursor: Cursor) -> _Found | None:
+        """Read what there is if that is little and new, as it is while jobs come one by one; else return None."""
+        if self._was_full or cursor.hole_count or self._limit <= _LITTLE:
+            return None
+        return _glance(connection, cursor)
 
     def _add(self, jobs: list[Ready]) -> None:
         if jobs:
@@ -230,6 +252,52 @@ def request_refill(redis_url: str) -> None:
     streams = DispatchStreams(redis_url)
     streams.forget()
     streams.close()
+
+
+@contextmanager
+def _turn(connection: AnyConnection) -> Generator[None]:
+    """A transaction that is begun, and told how to plan, in one round trip."""
+    connection.execute(_BEGIN)
+    try:
+        yield
+    except BaseException:
+        with suppress(Error):  # what has gone wrong before is what is told
+            connection.rollback()
+        raise
+    connection.commit()
+
+
+def _glance(connection: AnyConnection, cursor: Cursor) -> _Found | None:
+    """Return None where this does not tell all: there is more, a job is ready again, or an event cannot be read."""
+    rows: Sequence[tuple[Any, ...]] = connection.execute(
+        _GLANCE, {"high": cursor.high, "limit": _LITTLE}, binary=True
+    ).fetchall()
+    xmin = rows[0][0]
+    if rows[0][1] is None:
+        return _Found((), cursor.high, (), xmin, None, [], full=False)
+    enqueued = [row for row in rows if row[4] == "enqueued"]
+    if len(rows) == _LITTLE or any(row[3] > 1 or row[7] is None for row in enqueued):
+        return None
+    positions = [cursor.high, *(row[1] for row in rows)]
+    return _Found(
+        late=(),
+        high=positions[-1],
+        gaps=tuple((before + 1, after) for before, after in pairwise(positions) if after > before + 1),
+        xmin=xmin,
+        newest=next((row[8] for row in reversed(rows) if row[8] is not None), None),
+        ready=_still_ready(rows, enqueued),
+        full=False,
+    )
+
+
+def _still_ready(rows: Sequence[tuple[Any, ...]], enqueued: Sequence[tuple[Any, ...]]) -> list[Ready]:
+    """Return the new jobs; what has moved on meanwhile, which needs no message, has its later events here, too."""
+    moved_on = {row[2] for row in rows if row[3] > 1}
+    return [
+        ready(queue, priority, Message(job_id, 1, 1, type_))
+        for _, _, job_id, _, _, queue, priority, type_, _ in enqueued
+        if job_id not in moved_on
+    ]
 
 
 def _read(connection: AnyConnection, cursor: Cursor, limit: int) -> _Found:

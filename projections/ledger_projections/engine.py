@@ -4,8 +4,9 @@ The transaction is REPEATABLE READ, so that the cursor's read and every fold see
 asynchronously: a crash that takes the end of it away takes rows and cursor together. A turn that another projector has
 overtaken is rolled back.
 
-The cursor is also kept in memory, so a turn without work is one question, for a second at a time: another projector may
-have moved the cursor, or another generation may have come to be the live one.
+The cursor is also kept in memory, so a turn without work is one question, or none where the dispatcher of the same
+process has just asked it. Once a second the stored cursor is looked at: another projector may have moved it, or another
+generation may have come to be the live one.
 
 A batch that the data in it makes impossible is halved until the event is found. Its job is parked for this projection;
 everything else is applied.
@@ -52,7 +53,12 @@ class Engine:
     """Folds the log into one generation of one projection. Any number may run for it; one is active at a time."""
 
     def __init__(
-        self, database: Database, projection: Projection, generation: Generation = "live", batch_size: int = BATCH_SIZE
+        self,
+        database: Database,
+        projection: Projection,
+        generation: Generation = "live",
+        batch_size: int = BATCH_SIZE,
+        end: cursors.End | None = None,
     ) -> None:
         self.name = f"projection {projection.name}" + ("" if generation == "live" else f" ({generation})")
         self.projection = projection
@@ -61,7 +67,7 @@ class Engine:
         self._batch_size = batch_size
         self._cursor: Cursor | None = None
         self._trusted_until = 0.0
-        self._tail = cursors.Tail()
+        self._tail = cursors.Tail(end)
 
     def prepare(self) -> None:
         """Make the read model ready to be filled. Safe to call at once from several processes.
@@ -74,9 +80,11 @@ class Engine:
             prepare(connection, self.projection, self.generation)
 
     def run_once(self) -> bool:
+        trusted = self._cursor if time.monotonic() < self._trusted_until else None
+        if self._tail.is_known_to_be_read(trusted):
+            return False
         with self._database.connection() as connection:
-            trusted = self._cursor if time.monotonic() < self._trusted_until else None
-            if self._tail.is_read(connection, trusted):
+            if self._tail.is_read(connection, self._cursor) and (trusted is not None or self._stands(connection)):
                 return False
             self._trusted_until = 0.0
             try:
@@ -87,6 +95,15 @@ class Engine:
                 return True
         self._trusted_until = time.monotonic() + LOOK_INTERVAL
         return busy
+
+    def _stands(self, connection: AnyConnection) -> bool:
+        """Trust the cursor in memory for another while, if the stored one is the same."""
+        assert self._cursor is not None
+        names = self.projection.name, self.generation, self.projection.version
+        if not cursors.stands(connection, *names, self._cursor):
+            return False
+        self._trusted_until = time.monotonic() + LOOK_INTERVAL
+        return True
 
     def _turn(self, connection: AnyConnection) -> bool:
         turn = cursors.take(connection, self.projection.name, self.generation)

@@ -15,8 +15,9 @@ from psycopg.errors import InvalidSchemaName, UndefinedTable
 
 from ledger.errors import Unavailable
 from ledger.runtime.service import Loop, long_turn, run_until_signalled
-from ledger.wake import listen
+from ledger.wake import Ear
 from ledger_projections.builtin import PROJECTIONS
+from ledger_projections.cursors import End
 from ledger_projections.dispatch import Dispatcher
 from ledger_projections.engine import Engine
 from ledger_projections.rebuild import is_outdated, rebuild
@@ -34,6 +35,8 @@ log = structlog.get_logger()
 DISPATCH_PAUSES = (timedelta(milliseconds=2), timedelta(milliseconds=40))
 """A caller's own transaction wakes nobody when it commits; it is picked up by looking. Its enqueue did wake us, and
 from then on we look at growing intervals: a short transaction is picked up within milliseconds all the same."""
+DISPATCH_LAZIEST = timedelta(milliseconds=80)
+"""Between two looks when nobody has enqueued anything for some seconds."""
 READ_MODEL_PAUSES = (timedelta(milliseconds=25), timedelta(milliseconds=250))
 
 
@@ -67,20 +70,27 @@ class Projector:
     ) -> None:
         self._redis_url = redis_url
         self._stop = stop
-        self.dispatcher = Dispatcher(database, redis_url)
-        self._dispatch = _loop(Prepared(self.dispatcher, self.dispatcher.prepare), stop, DISPATCH_PAUSES)
+        self._end = End()
+        self.dispatcher = Dispatcher(database, redis_url, end=self._end)
+        self._dispatch = _loop(
+            Prepared(self.dispatcher, self.dispatcher.prepare), stop, DISPATCH_PAUSES, laziest=DISPATCH_LAZIEST
+        )
         models = [self._read_model(database, projection) for projection in projections]
         self.loops = [self._dispatch, *(_loop(model, stop, READ_MODEL_PAUSES) for model in models)]
 
     def run(self) -> None:
         """Turn until `stop` is set, then let every turn end."""
-        ear = listen(self._redis_url, self._stop, self._dispatch.wake)
+        ear = Ear(self._redis_url, self._stop, self._look)
         run_until_signalled(self.loops, self._stop)
-        ear.join(timeout=1)
+        ear.close()
         self.dispatcher.close()
 
+    def _look(self) -> None:
+        self.dispatcher.expect()
+        self._dispatch.wake()
+
     def _read_model(self, database: Database, projection: Projection) -> Prepared:
-        engine = Engine(database, projection)
+        engine = Engine(database, projection, end=self._end)
         return Prepared(engine, engine.prepare, lambda: self._renew(database, projection))
 
     def _renew(self, database: Database, projection: Projection) -> None:
@@ -91,6 +101,11 @@ class Projector:
             log.info("rebuilt" if done else "rebuild interrupted", projection=projection.name)
 
 
-def _loop(service: Service, stop: threading.Event, pauses: tuple[timedelta, timedelta]) -> Loop:
+def _loop(
+    service: Service,
+    stop: threading.Event,
+    pauses: tuple[timedelta, timedelta],
+    laziest: timedelta | None = None,
+) -> Loop:
     shortest, longest = pauses
-    return Loop(service, stop, shortest=shortest, longest=longest)
+    return Loop(service, stop, shortest=shortest, longest=longest, laziest=laziest)

@@ -80,7 +80,7 @@ class DispatchStreams:
         with redis.reachable(self._client):
             if self._server is None:
                 self._server = self._identify()
-            self._answers(self._client.pipeline(transaction=False))
+            self._answers([])
             if isinstance(self._marker, Exception):
                 raise self._marker
         return self.intact
@@ -182,14 +182,7 @@ class DispatchStreams:
 
     def _send(self, batch: Sequence[Ready]) -> list[Ready]:
         """Send the batch and the question for the marker; return what met no stream."""
-        pipe = self._client.pipeline(transaction=False)
-        for item in batch:
-            m = item.message
-            pipe.execute_command(
-                "XADD", item.stream, "NOMKSTREAM", "*",
-                "job", str(m.job_id), "version", m.version, "attempt", m.attempt, "type", m.type,
-            )  # fmt: skip
-        answers = self._answers(pipe)
+        answers = self._answers([_addition(item) for item in batch])
         refusals = [answer for answer in answers if isinstance(answer, Exception)]
         homeless = [item for item, answer in zip(batch, answers, strict=True) if answer is None]
         if refusals or homeless:
@@ -198,15 +191,13 @@ class DispatchStreams:
             raise self._refusal(refusals[0])
         return homeless
 
-    def _answers(self, pipe: Any) -> list[Any]:
+    def _answers(self, commands: list[tuple[Any, ...]]) -> list[Any]:
         """Return the answers to the commands, and with them write the mark, if it is new, and look at the marker."""
         newest = self._newest
         is_new = newest is not None and newest != self._marked
-        if is_new:
-            pipe.set(keys.MARK, newest)
-        pipe.get(keys.MARKER)
-        *answers, self._marker = pipe.execute(raise_on_error=False)
-        if is_new and answers.pop() is True:
+        mark: list[tuple[Any, ...]] = [("SET", keys.MARK, newest)] if is_new else []
+        *answers, self._marker = redis.send_all(self._client, [*commands, *mark, ("GET", keys.MARKER)])
+        if is_new and answers.pop() == b"OK":
             self._marked = newest
         return answers
 
@@ -255,6 +246,14 @@ class DispatchStreams:
 
     def _forget_server(self) -> None:
         self._server = None
+
+
+def _addition(item: Ready) -> tuple[Any, ...]:
+    m = item.message
+    return (
+        "XADD", item.stream, "NOMKSTREAM", "*",
+        "job", str(m.job_id), "version", m.version, "attempt", m.attempt, "type", m.type,
+    )  # fmt: skip
 
 
 def _name(fields: Mapping[bytes, bytes]) -> bytes:

@@ -45,13 +45,17 @@ class Due:
         self._waker = waker
         self._harvest = Harvest(database, _SELECT, _rule, batch_size)
         self._next_at = inf
+        self._in_sweep = False
         self.enqueued = 0
 
     def run_once(self) -> bool:
+        if not self._in_sweep and not self._look_ahead():
+            return False
         events, goes_on = self._harvest.next_batch()
         if enqueued := sum(isinstance(event, Enqueued) for event in events):
             self.enqueued += enqueued
             self._waker.wake()
+        self._in_sweep = goes_on
         if not goes_on:
             self._look_ahead()
         return goes_on
@@ -60,9 +64,11 @@ class Due:
         """Return in how many seconds the next job is due, as the last turn knew it."""
         return max(self._next_at - time.monotonic(), 0.0) + _ROUNDING
 
-    def _look_ahead(self) -> None:
-        ((seconds,),) = candidates(self._database, _NEXT, {})
-        self._next_at = inf if seconds is None else time.monotonic() + seconds
+    def _look_ahead(self) -> bool:
+        """Learn when the next job is due; return whether one is already."""
+        ((first, following),) = candidates(self._database, _NEXT, {})
+        self._next_at = inf if following is None else time.monotonic() + following
+        return first is not None and first <= 0
 
 
 def _rule(job: JobState, now: datetime) -> commands.Events:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from prometheus_client import CollectorRegistry
 
 from ledger.runtime.service import Loop, run_until_signalled
-from ledger.wake import Waker, listen
+from ledger.wake import Ear, Waker
 from ledger_scheduler.due import Due
 from ledger_scheduler.expiry import Expiry
 from ledger_scheduler.idempotency import IdempotencyKeys
@@ -78,6 +78,6 @@ class Scheduler:
 
     def run(self) -> None:
         """Turn until `stop` is set, then let every turn end."""
-        ear = listen(self._redis_url, self._stop, self._due.wake, pause=_WOKEN_AT_MOST)
+        ear = Ear(self._redis_url, self._stop, self._due.wake, pause=_WOKEN_AT_MOST)
         run_until_signalled(self.loops, self._stop)
-        ear.join(timeout=1)
+        ear.close()

@@ -6,6 +6,7 @@ that has ended meanwhile, and afterwards the outcome of a worker that wakes up l
 
 from __future__ import annotations
 
+import time
 from datetime import timedelta
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -32,6 +33,7 @@ log = structlog.get_logger()
 KEPT = timedelta(days=1)
 """How long a silent worker stays on the list of workers."""
 
+_BURY_EVERY = 60.0
 _NOBODY = UUID(int=0)
 
 _WORKERS = statement("ledger_scheduler", "select_silent_workers")
@@ -64,6 +66,7 @@ class Silent:
         self._batch_size = batch_size
         self._vigil = vigil or Vigil(timeout)
         self._after: dict[str, UUID] = {}
+        self._bury_at = 0.0
         self.released = 0
 
     def run_once(self) -> bool:
@@ -107,5 +110,8 @@ class Silent:
         return commands.crash(job, self._max_crashes)
 
     def _bury(self) -> None:
+        if time.monotonic() < self._bury_at:
+            return
+        self._bury_at = time.monotonic() + _BURY_EVERY
         with self._database.connection() as connection:
             connection.execute(_BURY, {"kept": max(KEPT, self._timeout)})

@@ -72,6 +72,8 @@ class Ticks:
         self.enqueued = 0
 
     def run_once(self) -> bool:
+        if self._after == _START and not self._look_ahead():
+            return False
         after_at, after_id = self._after
         place = {"after_at": after_at, "after_id": after_id, "limit": self._batch_size}
         with reading(self._database) as connection:
@@ -93,10 +95,12 @@ class Ticks:
         """Return in how many seconds the next tick is, as the last turn knew it."""
         return max(self._next_at - time.monotonic(), 0.0) + _ROUNDING
 
-    def _look_ahead(self) -> None:
+    def _look_ahead(self) -> bool:
+        """Learn when the next tick is; return whether one is due already."""
         with reading(self._database) as connection:
-            row = connection.execute(_NEXT).fetchone()
-        self._next_at = inf if row is None or row[0] is None else time.monotonic() + row[0]
+            ((first, following),) = connection.execute(_NEXT).fetchall()
+        self._next_at = inf if following is None else time.monotonic() + following
+        return first is not None and first <= 0
 
     def _plans(self, schedules: Sequence[Schedule], now: datetime) -> Iterator[Plan]:
         unended = unended_jobs(self._database, [each for each in schedules if each.overlap != "allow"])

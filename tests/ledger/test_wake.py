@@ -9,7 +9,7 @@ import time
 import pytest
 
 from ledger import Ledger
-from ledger.wake import Waker, listen
+from ledger.wake import Ear, Waker
 
 NOBODY = "redis://127.0.0.1:1/0"
 
@@ -32,7 +32,7 @@ def threads() -> list[threading.Thread]:
 def heard(redis_url):
     """An event that is set when somebody wakes the dispatchers. Channels are common to all tests that run."""
     stop, heard = threading.Event(), threading.Event()
-    ear = listen(redis_url, stop, heard.set)
+    ear = Ear(redis_url, stop, heard.set)
     waker = Waker(redis_url)
     while not heard.is_set():  # until it listens
         waker.wake()
@@ -40,7 +40,8 @@ def heard(redis_url):
     waker.close()
     yield heard
     stop.set()
-    ear.join(10)
+    ear.close()
+    assert not [thread for thread in threading.enumerate() if thread.name == "ear" and thread not in _others]
 
 
 def test_closing_publishes_what_was_asked_for_and_ends_the_thread(redis_url, heard):

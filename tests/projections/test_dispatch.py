@@ -23,6 +23,7 @@ from ledger.message import Message
 from ledger.postgres import PostgresLog, append_on
 from ledger.runtime import failpoints
 from ledger.runtime.database import Database
+from ledger.runtime.question import Question
 from tests.support.dispatching import dispatched, dispatching, drain, enqueue, hurry, messages
 from tests.support.lives import Lives, fold_all
 from tests.support.servers import connect
@@ -348,11 +349,27 @@ def test_d35_an_idle_turn_asks_postgres_once_and_redis_not_at_all(
     assert connection is not None
     execute = connection.execute
     monkeypatch.setattr(connection, "execute", lambda *a, **k: (asked.append(a[0]), execute(*a, **k))[1])
+    ask = Question.ask
+    monkeypatch.setattr(Question, "ask", lambda self, on: (asked.append(self), ask(self, on))[1])
     before = client.info("stats")["total_commands_processed"]
     for _ in range(10):
         dispatcher.run_once()
     assert len(asked) == 10
     assert client.info("stats")["total_commands_processed"] - before == 1  # the first of these two questions
+
+
+def test_jobs_that_come_one_by_one_are_dispatched_and_what_has_moved_on_needs_no_message(
+    dispatcher: Dispatcher, lives: Lives, redis_url: str
+) -> None:
+    drain(dispatcher)
+    stay, gone = enqueue(lives.log, 2)
+    lives.cancel(gone)
+    drain(dispatcher)
+    assert dispatched(redis_url) == [stay]
+    (later,) = enqueue(lives.log)
+    dispatcher.expect()
+    dispatcher.run_once()
+    assert dispatched(redis_url) == [stay, later]
 
 
 def _turn_both(one: Dispatcher, other: Dispatcher) -> tuple[()]:

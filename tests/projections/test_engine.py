@@ -445,3 +445,33 @@ def _write_on(pool: Database, job_id: UUID, data: str) -> None:
 
 def parked_jobs(connection: psycopg.Connection) -> list[tuple[UUID, int, str]]:
     return connection.execute("select job_id, position, error from ledger.parked order by position").fetchall()
+
+
+def test_what_the_dispatcher_has_just_learned_need_not_be_asked_again(pool, log, monkeypatch):
+    end = cursors.End()
+    notes = Engine(pool, NOTES, end=end)
+    notes.prepare()
+    position = add(log, mint())
+    notes.run_once()
+    end.tell(position)
+    monkeypatch.setattr(cursors, "FRESH", 3600.0)
+    monkeypatch.setattr(engine, "LOOK_INTERVAL", 3600.0)
+    notes._trusted_until = time.monotonic() + 3600
+    with monkeypatch.context() as away:
+        away.setattr(pool, "connection", None)
+        assert notes.run_once() is False
+    end.tell(add(log, mint()))
+    notes.run_once()
+    assert read_cursor(log, "notes").high == last_position(log)
+
+
+def test_a_cursor_that_was_set_back_behind_our_back_is_noticed(pool, log, notes, monkeypatch):
+    monkeypatch.setattr(engine, "LOOK_INTERVAL", 0.0)
+    add(log, mint())
+    for _ in range(3):
+        notes.run_once()
+    log.execute("delete from ledger_read.notes")
+    log.execute("update ledger.cursors set high = 0 where projection = 'notes'")
+    for _ in range(3):
+        notes.run_once()
+    assert log.execute("select count(*) from ledger_read.notes").fetchone() == (1,)

@@ -39,7 +39,7 @@ _PATIENCE = 15.0
 """Seconds beyond the shutdown time-out that a child has to record and leave."""
 _LAST_WORDS = 3.0
 """Seconds that remain, after a second signal, to give back the leases of the killed children."""
-_TURN = 0.5
+_TURN = 1.0
 _MOST_WORN = 4
 """Processes, for each that is wanted, that may be finishing long jobs after they were replaced."""
 

@@ -59,6 +59,7 @@ class Watch:
         self._database = database
         self._conclude = conclude
         self._stop = threading.Event()
+        self._something = threading.Event()
         self._asked_at = 0.0
 
     def start(self) -> None:
@@ -66,6 +67,12 @@ class Watch:
 
     def stop(self) -> None:
         self._stop.set()
+        self._something.set()
+
+    def wake(self) -> None:
+        """Say that something runs."""
+        if not self._something.is_set():
+            self._something.set()
 
     def run_once(self) -> None:
         """Look at every run once."""
@@ -95,12 +102,18 @@ class Watch:
 
     def _run(self) -> None:
         while not self._stop.wait(_TICK):
+            self._await_a_run()
             try:
                 self.run_once()
             except Unavailable:
                 pass  # those who record say so
             except Exception:
                 log.exception("watch failed")
+
+    def _await_a_run(self) -> None:
+        self._something.clear()
+        if not self._runs and not self._stop.is_set():
+            self._something.wait()
 
     def _expire(self, run: Run) -> None:
         if run.settle():

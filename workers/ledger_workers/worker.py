@@ -164,6 +164,7 @@ class Worker:
 
     def _begin(self, run: Run) -> None:
         self._runs[run.line] = run
+        self._watch.wake()
         self._notes.listen(run)
         self._threads.submit(run)
 
