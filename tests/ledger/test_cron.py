@@ -201,7 +201,11 @@ def fields(low: int, high: int) -> st.SearchStrategy[str]:
 NIGHTS = [
     (NEW_YORK, "2026-03-07T18:00Z"), (NEW_YORK, "2026-10-31T18:00Z"), (LORD_HOWE, "2026-10-03T06:00Z"),
     (LORD_HOWE, "2026-04-04T06:00Z"), ("Africa/Cairo", "2026-04-23T12:00Z"), ("America/Havana", "2026-10-31T18:00Z"),
-    ("UTC", "2026-02-27T20:00Z"),
+    ("UTC", "2026-02-27T20:00Z"), ("America/Sao_Paulo", "2018-11-03T18:00Z"),
+    ("America/Sao_Paulo", "2018-02-17T18:00Z"),
+    ("Africa/Casablanca", "2026-02-14T18:00Z"), ("Africa/Casablanca", "2026-03-21T18:00Z"),
+    ("Antarctica/Troll", "2026-03-28T18:00Z"), ("Antarctica/Troll", "2026-10-24T18:00Z"),
+    ("Pacific/Apia", "2011-12-29T22:00Z"), ("Asia/Kathmandu", "2026-05-05T10:00Z"),
 ]  # fmt: skip
 
 
