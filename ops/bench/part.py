@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ledger.cli_output import Failure
 from ops.bench.catalogue import ASYNC, MANY, PEERS, PLAIN, TWO
-from ops.bench.measures import queueing, raw, resting, starting, web
+from ops.bench.measures import biglog, growth, queueing, raw, resting, starting, web
 from ops.bench.servers import Servers
 from ops.bench.session import Session
 from ops.bench.sizes import Sizes
@@ -62,7 +62,8 @@ def run(job: Job, servers: Servers, sizes: Sizes, tell: Callable[[str], None]) -
         figures = starting.measure(sizes)
     else:
         with tempfile.TemporaryDirectory(prefix="bench-", dir=_memory()) as place:
-            figures = OWN.get(job.name, _session)(job, servers, sizes, Path(place))
+            action = _grown if job.measures[0] in GROWTH else OWN.get(job.name, _session)
+            figures = action(job, servers, sizes, Path(place))
     for name, value in figures.items():
         if isinstance(value, float | int):
             tell(f"{name} {value:,.2f}")
@@ -76,7 +77,7 @@ def _session(job: Job, servers: Servers, sizes: Sizes, place: Path) -> dict[str,
             if job.mode != PLAIN and measure != "drain":
                 continue
             if "worker" not in session.crew.pids and measure in {"latency", "paced", "steady"}:
-                session.start_worker()
+                session.warm_worker()
             if measure == "enqueue" and "worker" in session.crew.pids:
                 session.stop_worker()
             figures = SESSION[measure](session, sizes)
@@ -95,7 +96,19 @@ def _web(_: Job, servers: Servers, sizes: Sizes, place: Path) -> dict[str, Any]:
         return web.measure(session, sizes, place)
 
 
-OWN: dict[str, Callable[[Job, Servers, Sizes, Path], dict[str, Any]]] = {"idle": _resting, "http": _web}
+def _grown(job: Job, servers: Servers, sizes: Sizes, place: Path) -> dict[str, Any]:
+    (name,) = job.measures
+    with Session(PEERS[job.peer], PLAIN, servers, place) as session:
+        return GROWTH[name](session, sizes)
+
+
+def _log(_: Job, servers: Servers, sizes: Sizes, place: Path) -> dict[str, Any]:
+    with Session(PEERS["ledger"], PLAIN, servers, place, [web.ORDER]) as session:
+        return biglog.measure(session, sizes)
+
+
+GROWTH = {"backlog": growth.backlog, "snapshot": growth.snapshot}
+OWN: dict[str, Callable[[Job, Servers, Sizes, Path], dict[str, Any]]] = {"idle": _resting, "http": _web, "log": _log}
 
 
 def keep(out: Path, job: Job, figures: dict[str, Any]) -> None:

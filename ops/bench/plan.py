@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ops.bench.catalogue import GROWN, PEERS, PLAIN
-from ops.bench.part import MODES, SESSION, Job
+from ops.bench.part import GROWTH, MODES, SESSION, Job
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from ops.bench.sizes import Sizes
 
 OURS = ("start", "idle", "http")
-GROWTH = ("backlog", "snapshot")
 LOG = "log"
 MEASURES = ("raw", *SESSION, *MODES.values(), *OURS, *GROWTH, LOG)
 QUICK = ("raw", *SESSION, "async", "many", *OURS)

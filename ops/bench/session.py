@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 LOGS = HOME / "logs"
 CAPACITY = 12_000_000
 """Job numbers a session can give out; the file is sparse."""
+WARM_UP = 50
 STALL = 45.0
 """Seconds without one job starting after which a session gives up."""
 PRODUCER_LIMIT = 900.0
@@ -76,15 +77,26 @@ class Session:
 
     def start_services(self) -> None:
         for service in self.peer.services:
-            self.crew.start(Order(service[0], [str(python(self.peer.name)), "-m", "ledger", *service]))
+            self.start_service(*service)
         for order in self._extra:
             self.crew.start(order)
         if self.is_ledger:
             ledger_side.await_ready(self.servers, self.watch)
 
+    def start_service(self, *arguments: str) -> None:
+        self.crew.start(Order(arguments[0], [str(python(self.peer.name)), "-m", "ledger", *arguments]))
+
     def start_worker(self) -> None:
         command = [str(python(self.peer.name)), "-m", "ops.bench.producer", self.peer.name, "work"]
         self.crew.start(Order("worker", command, patience=20))
+
+    def warm_worker(self) -> None:
+        """Start the worker unless it is there, and wait until it runs jobs."""
+        if "worker" not in self.crew.pids:
+            self.start_worker()
+        first = self.numbers(WARM_UP)
+        self.produce("one", first, count=WARM_UP)
+        self.await_started(first, WARM_UP)
 
     def stop_worker(self) -> None:
         self.crew.stop("worker")

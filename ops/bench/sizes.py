@@ -27,7 +27,7 @@ class Sizes:
     """Times a process is started to see how long it takes."""
     backlog: int = 100_000
     """Jobs that wait already, for cost growth."""
-    events: int = 1_000_000
+    events: int = 3_000_000
     """Old events in the log, for cost growth, the rebuild, histories and lists: three a job."""
     snapshot_seconds: float = 60.0
     """For how long a snapshot is held open under load."""

@@ -5,14 +5,16 @@ from __future__ import annotations
 import doctest
 import json
 import os
+import subprocess
 
 import pytest
 from click.testing import CliRunner
 
+from ledger import dev
 from ops.bench import __main__ as command
 from ops.bench import figures, guard, part, plan, plots, report, results, sizes
 from ops.bench.catalogue import PEERS, PLAIN
-from ops.bench.measures import queueing
+from ops.bench.measures import biglog, queueing
 from ops.bench.servers import Servers
 from ops.bench.session import Session
 from ops.bench.stamps import Stamps
@@ -168,7 +170,7 @@ def test_stamps_are_seen_by_whoever_has_the_file_open(tmp_path):
     assert mine.times(7, 1)[0] > 0
 
 
-def test_ledgers_drain_goes_through_the_harness(servers, redis_url, tmp_path):
+def test_ledgers_drain_goes_through_the_harness_and_a_log_that_was_filled_is_lawful(servers, redis_url, tmp_path):
     """Counts, not times: every job is enqueued, started and on record, and every figure is there."""
     installed = Servers(servers.database_url, redis_url, f"{servers.run}_bench_{os.getpid()}")
     small = sizes.Sizes(drained=300, chunk=100)
@@ -176,6 +178,12 @@ def test_ledgers_drain_goes_through_the_harness(servers, redis_url, tmp_path):
         measured = queueing.drain(session, small)
         assert session.started.missing(0, 300) == 0
         assert session.started.missing(300, 1) == 1
+        assert biglog.fill(session, sizes.Sizes(events=600))["log_events"] == 600
+        session.await_caught_up()
+        verified = subprocess.run(
+            dev.command("verify"), env=session.environment, capture_output=True, text=True, check=False
+        )
+        assert verified.returncode == 0, verified.stdout + verified.stderr
     assert sum(rate for _, rate in measured["series"]["throughput"]) > 0
     assert measured["drain_per_s"] > 0
     assert {"bulk_per_s", "worker_us", "cpu_projector_us", "cpu_redis_us", "drain_read_models_s"} <= set(measured)

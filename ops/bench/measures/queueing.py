@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+from ledger.cli_output import Failure
 from ops.bench import ledger_side
 from ops.bench.figures import NANO, over_time, percentile, quantiles, rate
 from ops.bench.session import pause, spent
@@ -21,6 +22,8 @@ Figures = dict[str, Any]
 WARM_UP = 20
 """Jobs before latency is measured."""
 SETTLE = 0.5
+FASTEST, MOST = 60_000, 8_000_000
+"""Jobs a second that no system reaches, and the most of one steady run: for how many numbers are kept."""
 LATE_SHARE = 0.2
 """Of a steady run, the part at its beginning that is left out."""
 
@@ -89,11 +92,12 @@ def paced(session: Session, sizes: Sizes) -> Figures:
     }
 
 
-def steady(session: Session, sizes: Sizes) -> Figures:
+def steady(session: Session, sizes: Sizes, seconds: float | None = None) -> Figures:
     """Producer and worker together, as fast as they go; at the end nothing may be left behind."""
-    most = int(sizes.steady_seconds * 60_000)
+    seconds = seconds or sizes.steady_seconds
+    most = min(int(seconds * FASTEST), MOST)
     first, before, begun = session.numbers(most), session.cpu(), time.monotonic_ns()
-    producer = session.producing("steady", first, most=most, chunk=100, ahead=2_000, seconds=sizes.steady_seconds)
+    producer = session.producing("steady", first, most=most, chunk=100, ahead=2_000, seconds=seconds)
     while producer.running():
         session.watch(0.05)
     made = producer.result(10)
@@ -103,6 +107,8 @@ def steady(session: Session, sizes: Sizes) -> Figures:
     times = sorted(session.started.times(first, made["made"]))
     warm = times[0] + int((made["ended_ns"] - times[0]) * LATE_SHARE)
     counted = [at for at in times if warm <= at <= made["ended_ns"]]
+    if len(counted) < 2:
+        raise Failure("too few jobs ran while the producer was at work")
     figures = {
         "steady_per_s": rate(counted),
         "steady_jobs_lag_s": max(times[-1] - made["ended_ns"], 0) * NANO,

@@ -16,10 +16,7 @@ QUIET = 3.0
 
 def measure(session: Session, sizes: Sizes) -> dict[str, Any]:
     """Let projector, scheduler, API and worker rest for a while, a few jobs behind them."""
-    session.start_worker()
-    first = session.numbers(20)
-    session.produce("one", first, count=20)
-    session.await_started(first, 20)
+    session.warm_worker()
     session.await_caught_up()
     pause(QUIET)
     before = session.cpu()

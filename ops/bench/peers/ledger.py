@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ledger import Ledger
-from ops.bench.peers.setting import CONCURRENCY, MODE, become, mark
+from ops.bench.peers.setting import EACH, MODE, PROCESSES, become, mark
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,5 +41,8 @@ def enqueue_bulk(numbers: Sequence[int]) -> None:
 
 
 def work() -> None:
-    concurrency = IN_FLIGHT if MODE == "many" else CONCURRENCY
-    become("ledger", "worker", "ops.bench.peers.ledger:ledger", "--concurrency", str(concurrency))
+    concurrency = IN_FLIGHT if MODE == "many" else EACH
+    become(
+        "ledger", "worker", "ops.bench.peers.ledger:ledger",
+        "--concurrency", str(concurrency), "--processes", str(PROCESSES),
+    )  # fmt: skip
