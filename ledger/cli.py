@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ledger.cli_failures import ExitCode, Failure, reported
 from ledger.cli_group import RoomGroup
-from ledger.cli_output import LISTS, ExitCode, Failure, example, reported
+from ledger.cli_output import LISTS, example
 from ledger.errors import InvalidSettings
 
 if TYPE_CHECKING:

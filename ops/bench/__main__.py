@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ledger.cli_output import Failure, reported
+from ledger.cli_failures import Failure, reported
 from ops.bench import guard as guard_
 from ops.bench import plan, report, results, running, servers, sizes
 from ops.bench.catalogue import PEERS

@@ -21,7 +21,8 @@ from rich.panel import Panel
 
 from ledger import Ledger, Unavailable, dev, ids
 from ledger import settings as settings_
-from ledger.cli_output import ExitCode, Failure, data, reported
+from ledger.cli_failures import ExitCode, Failure, reported
+from ledger.cli_output import data
 from ledger.runtime.statements import statement
 from ops.demo import files as input_
 from ops.demo import report

@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 from ledger import Ledger, cli_output, errors
 from ledger.cli import OWN, SUMMARIES, main
 from ledger.cli_config import masked
-from ledger.cli_output import ExitCode, failure_of
+from ledger.cli_failures import ExitCode, failure_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

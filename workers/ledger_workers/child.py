@@ -20,7 +20,7 @@ from typing import IO, TYPE_CHECKING
 import msgspec
 import structlog
 
-from ledger.cli_output import failure_of
+from ledger.cli_failures import failure_of
 from ledger.errors import LedgerError
 from ledger.runtime import logs
 from ledger.schedules_in_code import bring_schedules
