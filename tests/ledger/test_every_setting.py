@@ -320,3 +320,18 @@ def test_doctor_shows_the_week_that_cannot_leave(
             "values (ledger.lowest_id(now() - interval '4 weeks'), 1, 'enqueued', 1, 'q', 'test')"
         )
     assert "1 jobs have not ended" in CliRunner().invoke(main, ["doctor"]).output
+
+
+@pytest.mark.parametrize(("timeout", "alive"), [("10s", False), ("168h", True)])
+def test_a_worker_is_silent_after_the_stale_timeout(
+    urls: dict[str, str], monkeypatch: pytest.MonkeyPatch, database: str, timeout: str, alive: bool
+) -> None:
+    for name, value in {**urls, "SCHEDULER_STALE_JOB_TIMEOUT": timeout, "WORKER_HEARTBEAT_INTERVAL": "1s"}.items():
+        monkeypatch.setenv(name, value)
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute(
+            "insert into ledger.workers (id, hostname, pid, version, queues, concurrency, heartbeat_at) "
+            "values ('w', 'h', 1, '1', '{default}', 1, now() - interval '1 hour')"
+        )
+    listed = CliRunner().invoke(main, ["worker", "list", "-o", "json"])
+    assert f'"alive":{str(alive).lower()}' in listed.stdout
