@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -155,11 +156,13 @@ def test_t2_d06_past_the_grace_a_running_job_is_given_back(ledger: Ledger, tmp_p
     with worker_command(ledger, WORKER_SHUTDOWN_TIMEOUT="300ms") as command:
         job_id = send(ledger, "wait_for_file", {"path": str(path)})
         pid_of(path)
+        told_at = datetime.now(UTC)
         command.signal(signal.SIGTERM)
         assert command.wait() == 0
-    event = ledger.history(job_id)[-1].event
-    assert isinstance(event, Enqueued)
-    assert (event.reason, ledger.get(job_id).crash_count) == ("shutdown", 0)
+    released = ledger.history(job_id)[-1]
+    assert isinstance(released.event, Enqueued)
+    assert (released.event.reason, ledger.get(job_id).crash_count) == ("shutdown", 0)
+    assert released.at - told_at < timedelta(seconds=25)  # without the setting it is given 30
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
