@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 from psycopg.errors import OperationalError, error_from_result
-from psycopg.pq import ExecStatus
+from psycopg.pq import DiagnosticField, ExecStatus
 
 if TYPE_CHECKING:
     from psycopg import Connection
+
+_UNKNOWN = b"26000"
+"""invalid_sql_statement_name"""
 
 
 class Question:
@@ -31,11 +34,19 @@ class Question:
             assert row is not None
             return row[0]
         if connection not in self._known_to:
-            _check(connection, connection.pgconn.prepare(self._name, self._statement), ExecStatus.COMMAND_OK)
-            self._known_to.add(connection)
+            self._prepare(connection)
         answer = connection.pgconn.exec_prepared(self._name, None)
+        if answer.error_field(DiagnosticField.SQLSTATE) == _UNKNOWN:
+            self._prepare(
+                connection
+            )  # the driver makes the server forget all that is prepared, after a rollback mostly
+            answer = connection.pgconn.exec_prepared(self._name, None)
         _check(connection, answer, ExecStatus.TUPLES_OK)
         return int(answer.get_value(0, 0) or 0)
+
+    def _prepare(self, connection: Connection[Any]) -> None:
+        _check(connection, connection.pgconn.prepare(self._name, self._statement), ExecStatus.COMMAND_OK)
+        self._known_to.add(connection)
 
 
 def _check(connection: Connection[Any], answer: Any, wanted: ExecStatus) -> None:

@@ -17,6 +17,19 @@ def test_it_answers_on_every_connection_and_again(database):
         assert [question.ask(each) for each in (other, one)] == [7_000_000_000] * 2
 
 
+def test_it_prepares_anew_what_the_server_was_made_to_forget(database):
+    question = Question("seven", b"select 7")
+    with psycopg.connect(database, autocommit=True) as connection:
+        assert question.ask(connection) == 7
+        connection.execute("deallocate all")
+        assert question.ask(connection) == 7
+        for _ in range(10):
+            connection.execute("select 1 + %s", [1])  # often enough to be prepared by the driver
+        connection.execute("begin")
+        connection.rollback()
+        assert [question.ask(connection) for _ in range(2)] == [7, 7]
+
+
 def test_it_asks_without_preparing_where_nothing_may_be_prepared(database):
     with psycopg.connect(database, autocommit=True, prepare_threshold=None) as connection:
         assert Question("seven", b"select 7").ask(connection) == 7
