@@ -106,9 +106,12 @@ def guard(scale: float) -> None:
 
 def measure(peers: Sequence[str], measures: Sequence[str], amounts: sizes.Sizes, *, resume: bool) -> Path:
     """Measure and return the directory of the run."""
-    ready = running.install(peers, _say)
+    failed = running.install(peers, _say)
+    ready = [peer for peer in peers if peer not in failed]
     with servers.opened() as installed:
         run = running.begin(amounts, installed, ready, _say, resume=resume)
+        for peer, reason in failed.items():
+            (run.place / f"{peer}.error").write_text(reason + "\n")
         jobs = plan.jobs(ready, measures, amounts)
         for number, job in enumerate(jobs, 1):
             run.do(job, f"[{number}/{len(jobs)}]" + (f" {job.repetition}." if amounts.repetitions > 1 else ""))

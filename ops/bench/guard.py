@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from ops.bench import results, running, servers
 from ops.bench.part import PLAIN, Job
 from ops.bench.sizes import NORMAL
+from ops.bench.venvs import HOME
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -21,13 +22,15 @@ RATIOS = {
 }
 REPETITIONS = 3
 LIMIT = 300.0
+RUNS = HOME / "guard"
+"""Apart from the runs that reports are made of."""
 
 
 def check(scale: float, tell: Callable[[str], None]) -> bool:
     """Measure in turn, three times; tell each ratio, and return whether none is below its floor."""
     sizes = NORMAL.scaled(scale)
     with servers.opened() as installed:
-        run = running.begin(sizes, installed, ["ledger"], tell, resume=False)
+        run = running.begin(sizes, installed, ["ledger"], tell, resume=False, home=RUNS)
         for repetition in range(1, REPETITIONS + 1):
             run.do(Job("raw", "servers", PLAIN, ["raw"], repetition, LIMIT), f"{repetition}.")
             run.do(Job("ledger-plain", "ledger", PLAIN, ["drain", "enqueue"], repetition, LIMIT), f"{repetition}.")

@@ -9,6 +9,7 @@ import json
 import signal
 import sys
 import tempfile
+import traceback
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -137,6 +138,9 @@ def main(text: str) -> None:
         figures = run(job, Servers(**given["servers"]), Sizes(**given["sizes"]), lambda words: print(f"    {words}"))
     except Failure as error:
         sys.exit(str(error))
+    except Exception as error:  # noqa: BLE001 — whatever it is, the run goes on and tells it in one line
+        traceback.print_exc()
+        sys.exit(f"{type(error).__name__}: {' '.join(str(error).split())}")
     keep(out, job, figures)
 
 

@@ -53,6 +53,8 @@ PICTURES = {
 def write(results: Results, place: Path, page: Path) -> None:
     """Write page, pictures and JSON; what was written into the page by hand is kept."""
     place.mkdir(parents=True, exist_ok=True)
+    for old in place.glob("*.svg"):
+        old.unlink()
     (place / "results.json").write_text(results.as_json() + "\n")
     drawn = [name for name, picture in pictures(results).items() if (place / f"{name}.svg").write_text(picture)]
     before = page.read_text() if page.exists() else ""

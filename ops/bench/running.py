@@ -72,7 +72,7 @@ class Run:
         return (words.strip().splitlines() or [f"exit code {child.returncode}"])[-1]
 
 
-def begin(sizes: Sizes, servers: Servers, peers: Sequence[str], tell: Tell, *, resume: bool) -> Run:
+def begin(sizes: Sizes, servers: Servers, peers: Sequence[str], tell: Tell, *, resume: bool, home: Path = RUNS) -> Run:
     """Start a run in a directory of its own, or go on with the latest, which must have had the same sizes."""
     about = {"machine": machine.described(), "servers": servers.settings(), "sizes": asdict(sizes),
              "versions": {peer: venvs.version(peer, PEERS[peer].package) for peer in peers}}  # fmt: skip
@@ -81,7 +81,7 @@ def begin(sizes: Sizes, servers: Servers, peers: Sequence[str], tell: Tell, *, r
         tell("WARNING: these servers do not flush what they acknowledge; the figures say nothing about durable ones")
     if machine.is_busy():
         tell("WARNING: others are using this machine; the figures will be low and uneven")
-    place = latest() if resume else RUNS / time.strftime("%Y%m%d-%H%M%S")
+    place = latest() if resume else home / time.strftime("%Y%m%d-%H%M%S")
     place.mkdir(parents=True, exist_ok=True)
     options = place / results.OPTIONS
     if options.exists():
@@ -103,19 +103,19 @@ def latest() -> Path:
     return found[-1]
 
 
-def install(peers: Sequence[str], tell: Tell) -> list[str]:
-    """Make the environments that are missing; return the peers that can be measured."""
-    ready: list[str] = []
+def install(peers: Sequence[str], tell: Tell) -> dict[str, str]:
+    """Make the environments that are missing; return what went wrong, by peer."""
+    failed: dict[str, str] = {}
     for peer in peers:
         try:
             if not venvs.installed(peer):
                 tell(f"installing {PEERS[peer].title} {venvs.version(peer, PEERS[peer].package)}")
                 venvs.install(peer)
-            ready.append(peer)
         except (Failure, OSError, subprocess.SubprocessError) as error:
             words = getattr(error, "stderr", None) or str(error)
-            tell(f"    FAILED, and left out: {words.strip().splitlines()[-1]}")
-    return ready
+            failed[peer] = f"{PEERS[peer].title} was not installed: {words.strip().splitlines()[-1]}"
+            tell(f"    FAILED, and left out: {failed[peer]}")
+    return failed
 
 
 def _done(out: Path, job: Job) -> bool:

@@ -6,13 +6,14 @@ import doctest
 import json
 import os
 import subprocess
+from xml.etree import ElementTree as ET
 
 import pytest
 from click.testing import CliRunner
 
 from ledger import dev
 from ops.bench import __main__ as command
-from ops.bench import figures, guard, part, plan, plots, report, results, sizes
+from ops.bench import figures, guard, part, plan, plots, report, results, running, sizes
 from ops.bench.catalogue import PEERS, PLAIN
 from ops.bench.measures import biglog, queueing
 from ops.bench.servers import Servers
@@ -140,7 +141,8 @@ def test_what_is_written_by_hand_stays(found, tmp_path):
     assert text.count("# Results of the benchmark") == 1
     assert text.endswith("Larger batches.\n")
     assert "results/throughput.svg" in text
-    assert (tmp_path / "results" / "throughput.svg").read_text().startswith("<svg")
+    picture = ET.fromstring((tmp_path / "results" / "throughput.svg").read_text())
+    assert len(picture.findall("{*}polyline")) == 2
     assert json.loads((tmp_path / "results" / "results.json").read_text())["values"] == found.values
 
 
@@ -187,3 +189,26 @@ def test_ledgers_drain_goes_through_the_harness_and_a_log_that_was_filled_is_law
     assert sum(rate for _, rate in measured["series"]["throughput"]) > 0
     assert measured["drain_per_s"] > 0
     assert {"bulk_per_s", "worker_us", "cpu_projector_us", "cpu_redis_us", "drain_read_models_s"} <= set(measured)
+
+
+def test_a_line_stays_inside_its_picture():
+    points = [[0.0, 5.0], [0.5, 50.0], [1.0, 50_000.0]]
+    picture = ET.fromstring(plots.lines("Latency & more", "x", "y", {"one": points}, logarithmic=True))
+    (line,) = picture.findall("{*}polyline")
+    places = [tuple(map(float, place.split(","))) for place in line.attrib["points"].split()]
+    assert places[0] == (plots.LEFT, plots.HEIGHT - plots.BOTTOM)
+    assert places[-1] == (plots.WIDTH - plots.RIGHT, plots.TOP)
+    assert places[0][1] > places[1][1] > places[2][1]
+
+
+def test_a_part_that_fails_is_told_and_stops_nothing(tmp_path):
+    told = []
+    run = running.Run(
+        tmp_path, sizes.QUICK, Servers("postgresql://nobody@127.0.0.1:1/none", "redis://127.0.0.1:1"), told.append
+    )
+    broken = part.Job("raw", "servers", PLAIN, ["raw"], 1, 60.0)
+    assert not run.do(broken, "[1/2]")
+    (tmp_path / "start-1.part.json").write_text(json.dumps({"job": {"measures": ["start"]}}))
+    assert run.do(part.Job("start", "ledger", PLAIN, ["start"], 1, 60.0), "[2/2]")
+    assert "refused" in (tmp_path / "raw-1.error").read_text()
+    assert told[-1] == "[2/2] Ledger: start: done before"
