@@ -1,4 +1,4 @@
-"""The `attempts` read model: a row a run, from the lease to what became of it."""
+"""The `attempts` read model: a row a run, from the lease to what became of it, and how many began in each minute."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from ledger_projections.projection import Projection
 
 ATTEMPTS = Projection(
     name="attempts",
-    version=2,
-    tables=("attempts",),
+    version=3,
+    tables=("attempts", "attempt_minutes"),
     create=statement("ledger_projections", "attempts/create"),
-    folds=(statement("ledger_projections", "attempts/open"), statement("ledger_projections", "attempts/close")),
+    index=statement("ledger_projections", "attempts/index"),
+    folds=(statement("ledger_projections", "attempts/fold"),),
 )

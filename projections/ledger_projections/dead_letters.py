@@ -10,5 +10,6 @@ DEAD_LETTERS = Projection(
     version=1,
     tables=("dead_letters",),
     create=statement("ledger_projections", "dead_letters/create"),
+    index=statement("ledger_projections", "dead_letters/index"),
     folds=(statement("ledger_projections", "dead_letters/fold"),),
 )

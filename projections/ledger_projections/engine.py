@@ -133,10 +133,12 @@ def prepare(connection: AnyConnection, projection: Projection, generation: Gener
         reset(connection, projection, generation)
 
 
-def reset(connection: AnyConnection, projection: Projection, generation: Generation) -> None:
+def reset(connection: AnyConnection, projection: Projection, generation: Generation, *, indexed: bool = True) -> None:
     """Begin anew in this transaction: empty tables, and a cursor before the first event."""
     drop(connection, projection, generation)
     connection.execute(projection.create)
+    if indexed and projection.index:
+        connection.execute(projection.index)
     parked.clear(connection, projection.name, generation)
     cursors.create(connection, projection.name, generation, projection.version)
 

@@ -7,8 +7,9 @@ from ledger_projections.projection import Projection
 
 JOBS = Projection(
     name="jobs",
-    version=2,
+    version=3,
     tables=("jobs", "job_births"),
     create=statement("ledger_projections", "jobs/create"),
+    index=statement("ledger_projections", "jobs/index"),
     folds=(statement("ledger_projections", "jobs/fold"),),
 )

@@ -35,9 +35,11 @@ class Projection:
     """Of the code: a read model that another version has filled is built anew."""
     tables: tuple[str, ...]
     create: bytes
-    """DDL of the tables and their indexes, each `if not exists`."""
+    """DDL of the tables with the keys that the folds rely on, each `if not exists`."""
     folds: tuple[bytes, ...]
     """Run in this order on every batch. They read it as a projector that keeps up does, through `ledger.events_in`."""
+    index: bytes = b""
+    """DDL of further indexes, each `if not exists`: for readers only, so that a rebuild can make them at its end."""
 
     @property
     def folds_of_lives(self) -> tuple[bytes, ...]:

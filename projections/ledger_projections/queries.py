@@ -96,14 +96,14 @@ class Queries:
     ) -> Page[JobState]:
         """Return a page of jobs by (created_at, id), each as its history is up to the version the list knows."""
         after = decode_cursor(cursor, filters)
-        query = _selects().ordered_jobs(filters, after).limit(check_limit(limit) + 1)
+        query = _selects().ordered_jobs(filters, after, check_limit(limit) + 1)
         with reading(self._database) as connection:
             rows, next_cursor = cut(_fetch(connection, query), limit, _job_place, filters)
             return Page(tuple(_folded(connection, rows, with_payload)), next_cursor)
 
     def matching(self, filters: Narrowing, limit: int, after: Place | None = None) -> list[Match]:
         """Return up to `limit` jobs or dead letters that match, in the list's order: for bulk actions."""
-        query = _ordered(filters, after).limit(limit)
+        query = _ordered(filters, after, limit)
         with reading(self._database) as connection:
             rows = _fetch(connection, query)
         place = _job_place if isinstance(filters, JobFilter) else _dead_letter_place
@@ -200,10 +200,10 @@ def _rows(connection: Connection[TupleRow], sql: bytes, parameters: Mapping[str,
         return cursor.execute(sql, parameters).fetchall()
 
 
-def _ordered(filters: Narrowing, after: Place | None) -> Select[Any]:
+def _ordered(filters: Narrowing, after: Place | None, limit: int | None = None) -> Select[Any]:
     if isinstance(filters, JobFilter):
-        return _selects().ordered_jobs(filters, after)
-    return _selects().ordered_dead_letters(filters, after)
+        return _selects().ordered_jobs(filters, after, limit)
+    return _selects().ordered_dead_letters(filters, after).limit(limit)
 
 
 def _selects() -> Any:
@@ -234,23 +234,22 @@ def _folded(connection: Connection[TupleRow], rows: Sequence[DictRow], with_payl
             yield job
 
 
-def _requests(connection: Connection[TupleRow], rows: Sequence[DictRow]) -> dict[UUID, tuple[bytes, dict[str, str]]]:
-    """Return (payload, metadata) of these rows' jobs."""
+def _requests(connection: Connection[TupleRow], rows: Sequence[DictRow]) -> dict[UUID, DictRow]:
+    """Return what these rows' jobs were asked to do; a job whose partition has gone meanwhile is left out."""
     wanted = orjson.dumps([row["job_id"] for row in rows]).decode()
-    found = connection.execute(_REQUESTS, {"job_ids": wanted}).fetchall()
-    return {job_id: (payload.encode(), orjson.loads(metadata)) for job_id, payload, metadata in found}
+    return {row["job_id"]: row for row in _rows(connection, _REQUESTS, {"job_ids": wanted})}
 
 
 def _dead_letters(connection: Connection[TupleRow], rows: Sequence[DictRow]) -> Iterator[DeadLetter]:
     requests = _requests(connection, rows)
     for row in rows:
-        payload, metadata = requests.get(row["job_id"], (b"{}", {}))
+        request = requests.get(row["job_id"], {"payload": "{}", "metadata": "{}"})
         yield DeadLetter(
             id=f"{row['job_id']}:{row['version']}",
             job_type=row.pop("type"),
             priority=Priority(row.pop("priority")),
-            payload=payload,
-            metadata=metadata,
+            payload=request["payload"].encode(),
+            metadata=orjson.loads(request["metadata"]),
             **row,
         )
 
@@ -258,12 +257,15 @@ def _dead_letters(connection: Connection[TupleRow], rows: Sequence[DictRow]) -> 
 def _executions(connection: Connection[TupleRow], rows: Sequence[DictRow]) -> Iterator[JobExecution]:
     requests = _requests(connection, rows)
     for row in rows:
-        payload, _ = requests.get(row["job_id"], (b"{}", {}))
+        request = requests.get(row["job_id"])
+        if request is None:
+            continue
         yield JobExecution(
             id=f"{row['job_id']}:{row['lease_version']}",
-            job_type=row.pop("type"),
+            job_type=request["type"],
             priority=Priority(row.pop("priority")),
-            payload=payload,
+            max_retries=request["max_retries"],
+            payload=request["payload"].encode(),
             **row,
         )
 

@@ -67,6 +67,7 @@ def rebuild(
     for projection in projections:
         work.attempt(lambda connection, each=projection: shares.plan(connection, each))
     work.fold_shares(jobs)
+    work.index(jobs)
     return [each for projection in projections if (each := work.finish(projection)) is not None]
 
 
@@ -102,6 +103,12 @@ class _Rebuild:
                     done.result()
             if self._look() == left:
                 self._stop.wait(_PAUSE)  # another process is at work on what is left
+
+    def index(self, jobs: int) -> None:
+        """Make the indexes, `jobs` projections at a time."""
+        with ThreadPoolExecutor(max_workers=jobs, thread_name_prefix="rebuild") as threads:
+            for done in [threads.submit(self._index, projection) for projection in self._projections.values()]:
+                done.result()
 
     def finish(self, projection: Projection) -> Rebuilt | None:
         """Catch up, compare and swap."""
@@ -143,6 +150,10 @@ class _Rebuild:
             with self._lock:
                 self._folded += folded
                 self._on_progress(self._folded, self._total)
+
+    def _index(self, projection: Projection) -> None:
+        if not self._stop.is_set():
+            self.attempt(lambda connection: shares.index(connection, projection))
 
     def _compare(self, projection: Projection) -> Comparison | None:
         deadline = time.monotonic() + PATIENCE

@@ -39,7 +39,10 @@ LOG_CHECKS = {
     "log: counts": statement("ledger_projections", "verify/select_miscounted"),
 }
 RECOUNTS = {
-    "attempts": (statement("ledger_projections", "verify/select_wrong_attempts"),),
+    "attempts": (
+        statement("ledger_projections", "verify/select_wrong_attempts"),
+        statement("ledger_projections", "verify/select_wrong_attempt_minutes"),
+    ),
     "queue_stats": (
         statement("ledger_projections", "verify/select_wrong_counts"),
         statement("ledger_projections", "verify/select_wrong_minutes"),

@@ -49,7 +49,7 @@ _DELETE_ROWS = statement("ledger_scheduler", "retention/delete_rows")
 _OF_JOBS = tuple(statement("ledger_scheduler", f"retention/{name}") for name in ("delete_notes", "delete_keys"))
 _OF_STATISTICS = tuple(
     statement("ledger_scheduler", f"retention/{name}")
-    for name in ("delete_minutes", "delete_histograms", "delete_empty_counts")
+    for name in ("delete_minutes", "delete_histograms", "delete_attempt_minutes", "delete_empty_counts")
 )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -10,8 +11,12 @@ import pytest
 from ledger_projections import engine
 from ledger_projections.builtin import PROJECTIONS
 from ledger_projections.engine import Engine
-from ledger_projections.projection import Batch
+from ledger_projections.filters import ExecutionFilter, JobFilter
+from ledger_projections.paging import Place
+from ledger_projections.projection import HIGHEST, LOWEST, Batch
+from ledger_projections.selects import compiled, ordered_attempts, ordered_jobs
 
+from ledger.events import Priority
 from ledger.runtime.database import Database
 from ledger.runtime.statements import statement
 
@@ -88,3 +93,67 @@ def test_d56_a_cursor_reads_positions_from_the_index_alone(filled):
         reads = {node["Node Type"] for node in nodes if "Relation Name" in node and node["Plan Rows"] > 1}
         assert reads <= {"Index Only Scan"}
         assert scanned(nodes) == set()
+
+
+def test_a_rebuild_reads_whole_lives_by_the_key(filled):
+    """By position it would read the whole partition for each batch, and with a hash join all jobs there are."""
+    ids = [job_id for (job_id,) in filled.execute("select job_id from ledger.events where version = 1 order by 1")]
+    batch = Batch(0, 24_000, born_from=ids[100], born_to=ids[160])
+    with filled.transaction():
+        engine.enter(filled, "ledger_read")
+        for projection in PROJECTIONS:
+            for fold in projection.folds_of_lives:
+                nodes = plan(filled, fold, batch.parameters())
+                read = {node["Index Name"] for node in nodes if node.get("Alias", "").startswith("e")} - {None}
+                assert read, projection.name
+                assert all(name.endswith("_pkey") for name in read), (projection.name, read)
+                assert {node["Node Type"] for node in nodes}.isdisjoint({"Hash Join", "Merge Join"})
+                assert scanned(nodes) == set()
+
+
+def test_where_a_batch_of_a_rebuild_ends_is_told_by_the_key_alone(filled):
+    bounds = {"born_from": LOWEST, "born_to": HIGHEST, "limit": 500}
+    nodes = plan(filled, statement("ledger_projections", "rebuild/read_share"), bounds)
+    assert {node["Node Type"] for node in nodes if "Relation Name" in node} == {"Index Only Scan"}
+
+
+def test_of_several_states_each_is_read_in_order(filled):
+    for oldest_first in (False, True):
+        for after in (None, Place(datetime.now(UTC), HIGHEST)):
+            filters = JobFilter(states=("dead", "ready"), oldest_first=oldest_first)
+            nodes = plan(filled, *compiled(ordered_jobs(filters, after, 11)))
+            reads = [node for node in nodes if "Relation Name" in node]
+            assert [node.get("Index Name") for node in reads] == ["jobs_by_state"] * 2
+            assert all(node["Plan Rows"] <= 11 for node in nodes if node["Node Type"] == "Sort")
+
+
+def test_what_is_rare_is_found_by_its_index(filled):
+    for filters, index in (
+        (JobFilter(priorities=(Priority.CRITICAL,)), "job_births_by_priority"),
+        (JobFilter(correlation_id="order-7"), "job_births_by_correlation"),
+        (JobFilter(types=("never.seen",)), "job_births_by_type"),
+        (JobFilter(queues=("never-used",)), "job_births_by_queue"),
+    ):
+        nodes = plan(filled, *compiled(ordered_jobs(filters, None, 11)))
+        assert index in {node.get("Index Name") for node in nodes}, filters
+        assert scanned(nodes) == set()
+    for filters, index in (
+        (ExecutionFilter(types=("never.seen",)), "job_births_by_type"),
+        (ExecutionFilter(worker_id="nobody"), "attempts_by_worker"),
+        (ExecutionFilter(states=("crashed",)), "attempts_by_state"),
+    ):
+        nodes = plan(filled, *compiled(ordered_attempts(filters, None).limit(11)))
+        assert index in {node.get("Index Name") for node in nodes}, filters
+        assert scanned(nodes) == set()
+
+
+def test_statistics_read_the_minutes_of_their_window_and_count_nothing(filled):
+    window = {"queue": "q1", "window": timedelta(hours=1)}
+    with filled.transaction():
+        filled.execute("set local enable_seqscan = off")  # the tables are small here
+        for name in ("select_queue_window", "select_queue_histograms"):
+            nodes = plan(filled, statement("ledger_projections", f"queries/{name}"), window)
+            assert any("minute >" in node.get("Index Cond", "") for node in nodes), name
+        nodes = plan(filled, statement("ledger_projections", "queries/select_stats"), {})
+    assert any("minute >" in node.get("Index Cond", "") for node in nodes)
+    assert {node["Relation Name"] for node in nodes if "Relation Name" in node} == {"attempt_minutes", "queue_counts"}

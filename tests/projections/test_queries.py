@@ -281,6 +281,22 @@ def test_queue_stats_say_what_went_through_and_how_long_it_took(pool, lives, que
     assert (empty.enqueued, empty.run_seconds.p50, empty.wait_seconds.max) == (0, None, None)
 
 
+def test_a_job_that_nobody_correlated_is_correlated_with_itself_and_with_what_followed(pool, lives, queries):
+    first = lives.enqueue()
+    others = [lives.enqueue(correlation_id=str(first)), lives.enqueue(correlation_id="order-7")]
+    fold_all(pool)
+    found = {
+        value: {job.id for job in queries.list_jobs(JobFilter(correlation_id=value)).items}
+        for value in (str(first), str(first).upper(), "order-7", "order-8")
+    }
+    assert found == {
+        str(first): {first, others[0]},
+        str(first).upper(): set(),
+        "order-7": {others[1]},
+        "order-8": set(),
+    }
+
+
 def test_stats_count_the_last_day(pool, lives, queries):
     lives.run(lives.enqueue(), 10.0)
     lives.die(lives.enqueue())

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 from ledger_projections import cursors, generations, shares
+from ledger_projections.attempts import ATTEMPTS
 from ledger_projections.builtin import PROJECTIONS
 from ledger_projections.engine import Engine
 from ledger_projections.jobs import JOBS
@@ -138,6 +139,32 @@ def test_the_comparison_finds_what_had_gone_wrong_and_the_rebuild_mends_it(datab
     (done,) = rebuild(pool, [JOBS])
     assert done.comparison.differing == 2
     assert rows(database) == before
+
+
+def test_a_row_that_only_the_live_one_has_counts_too(database, pool, population):
+    fold_all(pool)
+    before = rows(database)
+    execute(
+        database,
+        "update ledger_read.attempts set lease_version = lease_version + 100 where job_id = %s",
+        population[0],
+    )
+    (done,) = rebuild(pool, [ATTEMPTS])
+    assert done.comparison.differing == sum(row[0] == population[0] for row in before["attempts"]) > 0
+    assert rows(database) == before
+
+
+def test_a_rebuilt_read_model_has_the_indexes_of_one_that_was_kept_up(database, pool, population):
+    def indexes() -> list:
+        return execute(database, "select indexdef from pg_indexes where schemaname = 'ledger_read' order by 1")
+
+    fold_all(pool)
+    kept_up = indexes()
+    stop = threading.Event()
+    rebuild(pool, PROJECTIONS, lambda folded, total: folded == total and stop.set(), stop=stop)
+    rebuild(pool, PROJECTIONS)
+    assert indexes() == kept_up
+    assert len(kept_up) > 15
 
 
 def test_progress_reaches_the_number_of_events(database, pool, population):

@@ -146,7 +146,7 @@ def test_a_parked_job_is_left_out(system, ran, database):
         for projection in ("jobs", "attempts", "queue_stats", "dead_letters"):
             connection.execute("insert into ledger.parked values (%s, %s, 1, 'poison')", [projection, ran])
             connection.execute("delete from ledger_read.jobs")
-            connection.execute("delete from ledger_read.attempts")
+            connection.execute("truncate ledger_read.attempts, ledger_read.attempt_minutes")
             connection.execute("truncate ledger_read.queue_counts, ledger_read.queue_minutes")
             connection.execute("truncate ledger_read.queue_histograms")
     assert system.found() == {}
@@ -320,6 +320,19 @@ def test_attempts_left_running_or_invented(system, ran):
     system.corrupt("update ledger_read.attempts set state = 'running' where job_id = %s and lease_version = 6", ran)
     system.corrupt("update ledger_read.attempts set lease_version = 3 where job_id = %s and lease_version = 2", ran)
     assert subjects(system.found())["attempts"] == {f"{ran}:2", f"{ran}:3", f"{ran}:6"}
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "update ledger_read.attempt_minutes set failed = failed + 1, succeeded = succeeded - 1",
+        "delete from ledger_read.attempt_minutes",
+    ],
+)
+def test_counts_of_runs_that_are_not_those_of_the_log(system, ran, sql):
+    system.settle()
+    system.corrupt(sql)
+    assert {subject.partition(" in ")[0] for subject in subjects(system.found())["attempts"]} == {"runs that began"}
 
 
 @pytest.mark.parametrize(

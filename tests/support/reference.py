@@ -28,6 +28,7 @@ KEYS = {
     "jobs": ("job_id",),
     "job_births": ("job_id",),
     "attempts": ("job_id", "lease_version"),
+    "attempt_minutes": ("minute",),
     "dead_letters": ("job_id",),
     "queue_counts": ("queue", "priority", "state"),
     "queue_minutes": ("queue", "minute", "priority"),
@@ -36,6 +37,8 @@ KEYS = {
 """Every table of every read model, with its primary key."""
 
 COUNTED = (State.SCHEDULED, State.READY, State.RUNNING, State.RETRYING, State.DEAD)
+
+RUN_STATES = ("running", "succeeded", "failed", "dead", "snoozed", "released", "crashed", "cancelled")
 
 FLOWS = {
     Kind.ENQUEUED: "enqueued",
@@ -80,12 +83,14 @@ def read_models(entries: Iterable[Entry]) -> Tables:
     lives = [list(_life(history)) for _, history in groupby(ordered, key=lambda entry: entry.job_id)]
     jobs = [life[-1].after for life in lives]
     minutes = _minutes(step for life in lives for step in life)
+    attempts = [row for life in lives for row in _attempts(life)]
     return {
         table: sorted(rows, key=lambda row: tuple(row[column] for column in KEYS[table]))
         for table, rows in {
             "jobs": [_job(job) for job in jobs],
             "job_births": [_birth(job) for job in jobs],
-            "attempts": [row for life in lives for row in _attempts(life)],
+            "attempts": attempts,
+            "attempt_minutes": _attempt_minutes(attempts),
             "dead_letters": [_dead_letter(job) for job in jobs if job.state is State.DEAD],
             "queue_counts": _counts(jobs),
             "queue_minutes": [_minute(*key, minute) for key, minute in minutes.items()],
@@ -135,6 +140,7 @@ def _birth(job: JobState) -> Row:
         "created_at": job.created_at,
         "type": job.request.type,
         "queue": job.queue,
+        "priority": int(job.priority),
         "correlation_id": job.correlation_id,
         "schedule_id": job.request.schedule_id,
     }
@@ -160,7 +166,6 @@ def _opened(step: Step, event: Leased) -> Row:
         "job_id": job.id,
         "lease_version": job.version,
         "attempt": event.attempt,
-        "type": job.request.type,
         "queue": job.queue,
         "priority": int(job.priority),
         "state": "running",
@@ -168,12 +173,29 @@ def _opened(step: Step, event: Leased) -> Row:
         "error_message": None,
         "stack_trace": None,
         "worker_id": event.worker_id,
-        "max_retries": job.request.max_retries,
         "created_at": job.ready_at,
         "started_at": step.entry.at,
         "completed_at": None,
         "wait_ms": _wait_ms(job.ready_at, step.entry.at),
         "duration_ms": None,
+    }
+
+
+def _attempt_minutes(attempts: list[Row]) -> list[Row]:
+    minutes: dict[datetime, list[Row]] = {}
+    for row in attempts:
+        minutes.setdefault(row["started_at"].replace(second=0, microsecond=0), []).append(row)
+    return [_attempt_minute(minute, rows) for minute, rows in minutes.items()]
+
+
+def _attempt_minute(minute: datetime, rows: list[Row]) -> Row:
+    ended = Counter(row["state"] for row in rows)
+    durations = [row["duration_ms"] for row in rows if row["duration_ms"] is not None]
+    return {
+        "minute": minute,
+        **{state: ended[state] for state in RUN_STATES},
+        "measured": len(durations),
+        "duration_us": sum(round(duration * 1000) for duration in durations),
     }
 
 

@@ -18,5 +18,3 @@ create table if not exists dead_letters (
   requeued_at timestamptz,           -- by an operator, the last time
   requeue_count int not null
 ) with (autovacuum_vacuum_scale_factor = 0.05);
-
-create index if not exists dead_letters_by_failure on dead_letters (failed_at desc, job_id);

@@ -30,32 +30,14 @@ create table if not exists jobs (
   autovacuum_vacuum_cost_delay = 0
 );
 
--- What the scheduler looks for.
-create index if not exists jobs_due on jobs (run_at, job_id) where state in ('scheduled', 'retrying');
-create index if not exists jobs_expiring on jobs (expires_at, job_id)
-  where state in ('scheduled', 'ready', 'retrying') and expires_at is not null;
-create index if not exists jobs_running on jobs (worker_id, job_id) where state = 'running';
-
--- What refills the dispatch streams, and the age of the oldest ready job.
-create index if not exists jobs_ready on jobs (queue, priority, ready_at, job_id) where state = 'ready';
-
--- Of the jobs that have not succeeded, by state. Those that have are the many: lists of them go by creation.
-create index if not exists jobs_by_state on jobs (state, created_at, job_id) where state <> 'succeeded';
-
 -- What never changes of a job, and lists are ordered and filtered by. Apart, so that a job's transitions, each of which
 -- moves its row above in every index, cost these indexes nothing.
 create table if not exists job_births (
-  job_id uuid not null,
+  job_id uuid primary key,
   created_at timestamptz not null,
   type text not null,
   queue text not null,
+  priority smallint not null,
   correlation_id text not null,
   schedule_id uuid
 ) with (autovacuum_vacuum_insert_scale_factor = 0.1, autovacuum_analyze_scale_factor = 0.05);
-
-create index if not exists job_births_by_creation on job_births (created_at, job_id);
-create index if not exists job_births_by_queue on job_births (queue, created_at, job_id);
-create index if not exists job_births_by_type on job_births (type, created_at, job_id);
-create index if not exists job_births_by_correlation on job_births (correlation_id, created_at, job_id);
-create index if not exists job_births_by_schedule on job_births (schedule_id, created_at, job_id)
-  where schedule_id is not null;

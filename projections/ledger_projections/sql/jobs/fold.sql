@@ -1,73 +1,81 @@
 -- Folds a batch into `jobs` and `job_births`: one insert or update a job, whatever happened to it in between.
 --   the batch, as `ledger.events_in` takes it
 -- A job whose first event is in the batch is new; of any other the row is there, and takes what the batch says anew: for
--- each column, what the last event says that sets it. `enqueued`, `leased`, … are the versions of the last event of that
--- kind in the batch. Rows go in by job_id.
-with batch as (
+-- each column, what the last event says that sets it. A job's events are gathered in arrays, in the order of their versions,
+-- so that the JSON is read once a job, of the events that count. `enqueued`, `leased`, … are the places of the last event
+-- of that kind. Rows go in by job_id.
+with lives as (
   select
-    e.job_id, e.version, e.kind, e.at, e.priority, e.queue, e.data, e.meta,
-    min(e.version) over job as first,
-    max(e.version) over job as last,
-    max(e.version) filter (where e.kind = 'enqueued') over job as enqueued,
-    max(e.version) filter (where e.kind = 'leased') over job as leased,
-    max(e.version) filter (where e.kind = 'retried') over job as retried,
-    max(e.version) filter (where e.kind = 'retried' and e.data ->> 'requeue_count' is not null) over job as requeued,
-    max(e.version) filter (
+    e.job_id,
+    min(e.version) as first,
+    count(*)::int as last,
+    array_agg(e.kind order by e.version) as kinds,
+    array_agg(e.at order by e.version) as ats,
+    -- What these two say is no matter here, and may be long.
+    array_agg(case when e.kind not in ('failed', 'succeeded') then e.data end order by e.version) as datas,
+    min(e.meta ->> 'correlation_id') filter (where e.version = 1) as correlation_id,
+    max(e.queue) as queue,
+    max(e.priority) as priority,
+    1 - min(e.version) + max(e.version) filter (where e.kind = 'enqueued') as enqueued,
+    1 - min(e.version) + max(e.version) filter (where e.kind = 'leased') as leased,
+    1 - min(e.version) + max(e.version) filter (where e.kind = 'retried') as retried,
+    1 - min(e.version) + max(e.version) filter (
+      where e.kind = 'retried' and e.data ->> 'requeue_count' is not null
+    ) as requeued,
+    1 - min(e.version) + max(e.version) filter (
       where e.kind = 'dead_lettered'
         or (e.kind = 'retried' and e.data ->> 'requeue_count' is not null)
         or (e.kind = 'enqueued' and e.version > 1 and e.data ->> 'crash_count' is not null)
-    ) over job as counted
+    ) as counted
   from ledger.events_in(
     %(born_from)s::uuid, %(born_to)s::uuid, %(low)s::bigint, %(high)s::bigint,
     %(late)s::bigint[], %(holes)s::int8multirange, %(parked)s::uuid[]
   ) as e
-  window job as (partition by e.job_id)
+  group by e.job_id
 ),
 news as materialized (
   select
-    b.job_id,
-    min(b.version) = 1 as opened,
-    max(b.version) as version,
-    max(
-      case b.kind
-        when 'enqueued' then 'ready'
-        when 'leased' then 'running'
-        when 'retried' then 'retrying'
-        when 'dead_lettered' then 'dead'
-        else b.kind::text
-      end
-    ) filter (where b.version = b.last) as state,
-    max(b.at) filter (
-      where b.version = b.last and b.kind in ('succeeded', 'dead_lettered', 'cancelled', 'discarded')
-    ) as completed_at,
-    max(b.at) filter (where b.version = b.last) as updated_at,
-    max(b.data ->> 'worker_id') filter (where b.version = b.last and b.kind = 'leased') as worker_id,
-    max((b.data ->> 'run_at')::timestamptz)
-      filter (where b.version = b.last and b.kind in ('scheduled', 'retried')) as run_at,
-    max(b.at) filter (where b.version = b.enqueued) as ready_at,
-    max(b.at) filter (where b.version = b.leased) as started_at,
-    max((b.data ->> 'attempt')::int) filter (where b.version = b.leased) as attempt,
-    max((b.data ->> 'retry_count')::int) filter (where b.version = b.retried) as retry_count,
-    max((b.data ->> 'requeue_count')::int) filter (where b.version = b.requeued) as requeue_count,
-    max(b.at) filter (where b.version = b.requeued) as requeued_at,
-    max(case when b.kind = 'retried' then 0 else (b.data ->> 'crash_count')::int end)
-      filter (where b.version = b.counted) as crash_count,
-    max(b.queue) as queue,
-    max(b.priority) as priority,
-    max(b.at) filter (where b.version = 1) as created_at,
-    max(b.data ->> 'type') filter (where b.version = 1) as type,
-    max((b.data ->> 'max_retries')::int) filter (where b.version = 1) as max_retries,
-    max(least((b.data ->> 'expires_at')::timestamptz, (b.data ->> 'deadline')::timestamptz))
-      filter (where b.version = 1) as expires_at,
-    max(b.data ->> 'schedule_id') filter (where b.version = 1) as schedule_id,
-    max(coalesce(b.meta ->> 'correlation_id', b.job_id::text)) filter (where b.version = 1) as correlation_id
-  from batch b
-  where b.version in (1, b.last, b.enqueued, b.leased, b.retried, b.requeued, b.counted)
-  group by b.job_id
+    l.job_id,
+    l.first = 1 as opened,
+    l.first + l.last - 1 as version,
+    case l.kinds[l.last]
+      when 'enqueued' then 'ready'
+      when 'leased' then 'running'
+      when 'retried' then 'retrying'
+      when 'dead_lettered' then 'dead'
+      else l.kinds[l.last]::text
+    end as state,
+    case
+      when l.kinds[l.last] in ('succeeded', 'dead_lettered', 'cancelled', 'discarded') then l.ats[l.last]
+    end as completed_at,
+    l.ats[l.last] as updated_at,
+    case when l.leased = l.last then l.datas[l.last] ->> 'worker_id' end as worker_id,
+    case
+      when l.kinds[l.last] in ('scheduled', 'retried') then (l.datas[l.last] ->> 'run_at')::timestamptz
+    end as run_at,
+    l.ats[l.enqueued] as ready_at,
+    l.ats[l.leased] as started_at,
+    (l.datas[l.leased] ->> 'attempt')::int as attempt,
+    (l.datas[l.retried] ->> 'retry_count')::int as retry_count,
+    (l.datas[l.requeued] ->> 'requeue_count')::int as requeue_count,
+    l.ats[l.requeued] as requeued_at,
+    case when l.kinds[l.counted] = 'retried' then 0 else (l.datas[l.counted] ->> 'crash_count')::int end as crash_count,
+    l.queue,
+    l.priority,
+    l.ats[1] as created_at,
+    request.type,
+    request.max_retries,
+    least(request.expires_at, request.deadline) as expires_at,
+    request.schedule_id,
+    coalesce(l.correlation_id, l.job_id::text) as correlation_id
+  from lives l
+  left join lateral json_to_record(case when l.first = 1 then l.datas[1] end) as request (
+    type text, max_retries int, expires_at timestamptz, deadline timestamptz, schedule_id uuid
+  ) on true
 ),
 born as (
-  insert into job_births (job_id, created_at, type, queue, correlation_id, schedule_id)
-  select n.job_id, n.created_at, n.type, n.queue, n.correlation_id, n.schedule_id::uuid
+  insert into job_births (job_id, created_at, type, queue, priority, correlation_id, schedule_id)
+  select n.job_id, n.created_at, n.type, n.queue, n.priority, n.correlation_id, n.schedule_id
   from news n
   where n.opened
   order by n.job_id
@@ -82,7 +90,7 @@ opened as (
     n.job_id, n.type, n.queue, n.priority, n.state, n.version,
     coalesce(n.attempt, 0), coalesce(n.retry_count, 0), coalesce(n.crash_count, 0), n.max_retries,
     coalesce(n.requeue_count, 0), n.requeued_at, n.run_at, n.expires_at, n.created_at, n.ready_at, n.started_at,
-    n.completed_at, n.updated_at, n.worker_id, n.correlation_id, n.schedule_id::uuid
+    n.completed_at, n.updated_at, n.worker_id, n.correlation_id, n.schedule_id
   from news n
   where n.opened
   order by n.job_id

@@ -16,11 +16,11 @@ select
   coalesce(live.high, 0) as position,
   head.position as head,
   greatest(head.position - coalesce(live.high, 0), 0) as lag_events,
-  coalesce(greatest(extract(epoch from clock_timestamp() - unread.at), 0), 0)::float8 as lag_seconds,
+  coalesce(greatest(extract(epoch from statement_timestamp() - unread.at), 0), 0)::float8 as lag_seconds,
   coalesce(parked.count, 0) as parked,
   live.projection is not null as live,
   next.projection is not null as building,
-  coalesce(extract(epoch from clock_timestamp() - live.moved_at), 0)::float8 as still_seconds
+  coalesce(extract(epoch from statement_timestamp() - live.moved_at), 0)::float8 as still_seconds
 from named n
 cross join head
 left join ledger.cursors live on live.projection = n.name and live.generation = 'live'

@@ -3,6 +3,6 @@
 select h.measure, h.bucket::int, sum(h.count)::bigint as count
 from ledger_read.queue_histograms h
 where h.queue = %(queue)s
-  and h.minute > date_trunc('minute', clock_timestamp()) - %(window)s::interval
+  and h.minute > date_trunc('minute', statement_timestamp()) - %(window)s::interval
 group by h.measure, h.bucket
 order by h.measure, h.bucket

@@ -21,7 +21,7 @@ named as (
   union
   select unnest(w.queues)
   from ledger.workers w
-  where %(queue)s::text is null and w.heartbeat_at > clock_timestamp() - %(silent_after)s::interval
+  where %(queue)s::text is null and w.heartbeat_at > statement_timestamp() - %(silent_after)s::interval
 )
 select
   n.queue as name,
@@ -31,7 +31,7 @@ select
   coalesce(c.retrying, 0) as retrying,
   coalesce(c.dead, 0) as dead,
   c.depths,
-  extract(epoch from clock_timestamp() - oldest.ready_at)::float8 as oldest_ready_age_seconds,
+  extract(epoch from statement_timestamp() - oldest.ready_at)::float8 as oldest_ready_age_seconds,
   pause.paused_at,
   pause.paused_by,
   pause.reason as pause_reason

@@ -12,4 +12,4 @@ select
   max(m.run_max_ms) as run_max_ms
 from ledger_read.queue_minutes m
 where m.queue = %(queue)s
-  and m.minute > date_trunc('minute', clock_timestamp()) - %(window)s::interval
+  and m.minute > date_trunc('minute', statement_timestamp()) - %(window)s::interval

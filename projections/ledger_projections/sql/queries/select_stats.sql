@@ -1,22 +1,23 @@
 -- The system at a glance: attempts started in the last 24 hours by state, and the jobs' counts now.
--- Attempts are reached by their index on started_at; jobs are not counted, `queue_stats` keeps their counts.
+-- Nothing is counted: `attempts` keeps counts by the minute, of which there are 1,440 in a day, `queue_stats` those of jobs.
 select
   a.total, a.succeeded, a.failed, a.dead, a.snoozed, a.released, a.crashed, a.cancelled, a.running,
   a.avg_duration_ms, j.jobs_scheduled, j.jobs_ready, j.jobs_running, j.jobs_retrying, j.jobs_dead
 from (
   select
-    count(*) as total,
-    count(*) filter (where t.state = 'succeeded') as succeeded,
-    count(*) filter (where t.state = 'failed') as failed,
-    count(*) filter (where t.state = 'dead') as dead,
-    count(*) filter (where t.state = 'snoozed') as snoozed,
-    count(*) filter (where t.state = 'released') as released,
-    count(*) filter (where t.state = 'crashed') as crashed,
-    count(*) filter (where t.state = 'cancelled') as cancelled,
-    count(*) filter (where t.state = 'running') as running,
-    coalesce(avg(t.duration_ms), 0)::float8 as avg_duration_ms
-  from ledger_read.attempts t
-  where t.started_at > clock_timestamp() - interval '24 hours'
+    coalesce(sum(m.running + m.succeeded + m.failed + m.dead + m.snoozed + m.released + m.crashed + m.cancelled), 0)::bigint
+      as total,
+    coalesce(sum(m.succeeded), 0)::bigint as succeeded,
+    coalesce(sum(m.failed), 0)::bigint as failed,
+    coalesce(sum(m.dead), 0)::bigint as dead,
+    coalesce(sum(m.snoozed), 0)::bigint as snoozed,
+    coalesce(sum(m.released), 0)::bigint as released,
+    coalesce(sum(m.crashed), 0)::bigint as crashed,
+    coalesce(sum(m.cancelled), 0)::bigint as cancelled,
+    coalesce(sum(m.running), 0)::bigint as running,
+    coalesce(sum(m.duration_us)::float8 / nullif(sum(m.measured), 0) / 1000, 0)::float8 as avg_duration_ms
+  from ledger_read.attempt_minutes m
+  where m.minute > statement_timestamp() - interval '24 hours'
 ) as a
 cross join (
   select

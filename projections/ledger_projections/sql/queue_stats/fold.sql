@@ -1,70 +1,60 @@
 -- Folds a batch into the three tables of `queue_stats`.
 --   the batch, as `ledger.events_in` takes it
 -- An event takes its job out of the state that the event before it led to and into its own. The event before is in the
--- batch, or known by the rules, or looked up by key. The tables are always written in the same order, and their rows by key: two rebuilds of
--- different partitions add to the same rows.
+-- batch, or known by the rules, or looked up by key. An event measures one duration at most, so one tally serves all three
+-- tables. They are always written in the same order, and their rows by key: two rebuilds of different partitions add to the
+-- same rows.
 with batch as (
   select
-    e.job_id, e.version, e.kind, e.at, e.priority, e.queue, e.data,
+    e.job_id, e.version, e.kind, e.at, e.priority, e.queue,
+    case when e.version > 1 then e.data end as data,
     lag(e.kind) over job as preceding_kind,
-    coalesce(lag(e.at) over job, case when e.kind = 'leased' then (e.data ->> 'ready_at')::timestamptz end) as ready_at
+    lag(e.at) over job as preceding_at
   from ledger.events_in(
     %(born_from)s::uuid, %(born_to)s::uuid, %(low)s::bigint, %(high)s::bigint,
     %(late)s::bigint[], %(holes)s::int8multirange, %(parked)s::uuid[]
   ) as e
   window job as (partition by e.job_id order by e.version)
 ),
-steps as materialized (
+steps as (
   select
     b.queue,
     b.priority,
     date_trunc('minute', b.at) as minute,
     b.kind,
-    coalesce(
-      b.preceding_kind,
-      preceding.kind,
-      case
-        when b.version = 1 then null
-        when b.kind in ('succeeded', 'failed', 'scheduled') then 'leased'
-        when b.kind = 'leased' then 'enqueued'
-        when b.kind = 'discarded' then 'dead_lettered'
-      end::ledger.event_kind
-    ) as preceding_kind,
-    b.kind = 'enqueued' and b.version > 1 and b.data ->> 'crash_count' is not null as crash_counted,
     case
-      when b.kind = 'leased'
-        then greatest(date_part('epoch', b.at - coalesce(b.ready_at, preceding.at)) * 1000, 0)
-    end as wait_ms,
-    case when b.kind in ('succeeded', 'failed') then (b.data ->> 'duration_ms')::float8 end as run_ms
+      when b.version = 1 then null
+      when b.preceding_kind is not null then b.preceding_kind
+      when b.kind in ('succeeded', 'failed', 'scheduled') then 'leased'
+      when b.kind = 'leased' then 'enqueued'
+      when b.kind = 'discarded' then 'dead_lettered'
+      else (select e.kind from ledger.events e where e.job_id = b.job_id and e.version = b.version - 1)
+    end as preceding_kind,
+    b.kind = 'enqueued' and b.version > 1 and b.data ->> 'crash_count' is not null as crash_counted,
+    case b.kind
+      when 'leased' then greatest(
+        date_part('epoch', b.at - coalesce(
+          b.preceding_at,
+          (b.data ->> 'ready_at')::timestamptz,
+          (select e.at from ledger.events e where e.job_id = b.job_id and e.version = b.version - 1)
+        )) * 1000, 0
+      )
+      when 'succeeded' then (b.data ->> 'duration_ms')::float8
+      when 'failed' then (b.data ->> 'duration_ms')::float8
+    end as milliseconds
   from batch b
-  left join lateral (
-    select p.kind, p.at
-    -- Asked once a row, and not once a row and partition.
-    from (
-      select
-      where b.version > 1 and b.preceding_kind is null
-        and (
-          b.kind in ('enqueued', 'retried', 'dead_lettered', 'cancelled') or (b.kind = 'leased' and b.ready_at is null)
-        )
-      offset 0
-    ) as needed
-    cross join lateral (
-      select e.kind, e.at
-      from ledger.events e
-      where e.job_id = b.job_id and e.version = b.version - 1
-      offset 0  -- keeps the planner from joining the whole log instead of looking up one key a row
-    ) as p
-  ) as preceding on true
+  offset 0  -- each of these is worked out once, however often it is used below
 ),
 tally as materialized (
   select
-    s.queue, s.priority, s.minute, s.kind, s.preceding_kind,
-    s.crash_counted or (s.kind = 'dead_lettered' and s.preceding_kind = 'leased') as crashed,
+    s.queue, s.priority, s.minute, s.kind, s.preceding_kind, s.crash_counted,
+    case
+      when s.milliseconds is not null then floor(ln(greatest(s.milliseconds, 0.001)) * 11.541560327111707)  -- 8 / ln 2
+    end as bucket,
     count(*) as count,
-    max(s.wait_ms) as wait_max_ms,
-    max(s.run_ms) as run_max_ms
+    max(s.milliseconds) as max_ms
   from steps s
-  group by 1, 2, 3, 4, 5, 6
+  group by 1, 2, 3, 4, 5, 6, 7
 ),
 counts as (
   insert into queue_counts as c (queue, priority, state, count)
@@ -100,9 +90,11 @@ minutes as (
     coalesce(sum(t.count) filter (where t.kind = 'retried'), 0),
     coalesce(sum(t.count) filter (where t.kind = 'dead_lettered'), 0),
     coalesce(sum(t.count) filter (where t.kind = 'cancelled'), 0),
-    coalesce(sum(t.count) filter (where t.crashed), 0),
-    max(t.wait_max_ms),
-    max(t.run_max_ms)
+    coalesce(sum(t.count) filter (
+      where t.crash_counted or (t.kind = 'dead_lettered' and t.preceding_kind = 'leased')
+    ), 0),
+    max(t.max_ms) filter (where t.kind = 'leased'),
+    max(t.max_ms) filter (where t.kind <> 'leased')
   from tally t
   where t.kind not in ('scheduled', 'discarded') and t.minute >= (select ledger.counted_from())
   group by t.queue, t.minute, t.priority
@@ -120,12 +112,9 @@ minutes as (
 )
 insert into queue_histograms as h (queue, minute, priority, measure, bucket, count)
 select
-  s.queue, s.minute, s.priority, d.measure,
-  floor(ln(greatest(d.milliseconds, 0.001)) * 11.541560327111707) as bucket,  -- 8 / ln 2
-  count(*)
-from steps s
-cross join lateral (values ('wait', s.wait_ms), ('run', s.run_ms)) as d (measure, milliseconds)
-where d.milliseconds is not null and s.minute >= (select ledger.counted_from())
+  t.queue, t.minute, t.priority, case t.kind when 'leased' then 'wait' else 'run' end, t.bucket, sum(t.count)
+from tally t
+where t.bucket is not null and t.minute >= (select ledger.counted_from())
 group by 1, 2, 3, 4, 5
 order by 1, 2, 3, 4, 5
 on conflict (queue, minute, priority, measure, bucket) do update

@@ -1,0 +1,7 @@
+-- The indexes of `attempts` besides its key, by which runs are listed.
+create index if not exists attempts_by_start on attempts (started_at, job_id, lease_version);
+create index if not exists attempts_by_worker on attempts (worker_id, started_at, job_id, lease_version);
+
+-- Those that have succeeded are the many: lists of them go by their start.
+create index if not exists attempts_by_state on attempts (state, started_at, job_id, lease_version)
+  where state <> 'succeeded';
