@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 BY_HAND = "<!-- by hand from here on; the program keeps it -->"
 FRAME = f"""{BY_HAND}
 
+## Where the time goes where a target is missed
+
+Nothing is written down yet.
+
 ## What was tried and did not help
 
 Nothing is written down yet.
