@@ -6,6 +6,7 @@ complete run of the suite `tests/support/proving.py` holds every row against wha
 
 from __future__ import annotations
 
+import ast
 import re
 import tomllib
 from collections import Counter
@@ -38,8 +39,12 @@ class Row(NamedTuple):
 
 def names() -> Counter[str]:
     """Return how often each test function is defined."""
-    found = (re.findall(r"^ *def (test_\w+)\(", path.read_text(), re.MULTILINE) for path in TESTS.rglob("test_*.py"))
-    return Counter(name for names in found for name in names)
+    return Counter(
+        node.name
+        for path in TESTS.rglob("test_*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")
+    )
 
 
 def contract(known: Iterable[str]) -> list[Row]:

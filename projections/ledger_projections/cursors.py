@@ -91,16 +91,15 @@ class End:
     """The end of the log: the last position that anybody has drawn. Who asks for it tells the others of its process."""
 
     def __init__(self) -> None:
-        self._drawn = 0
-        self._told_at = -inf
+        self._told: tuple[int, float, object] = (0, -inf, self)
 
-    def tell(self, drawn: int) -> None:
-        self._drawn, self._told_at = drawn, time.monotonic()
+    def tell(self, drawn: int, teller: object) -> None:
+        self._told = drawn, time.monotonic(), teller
 
-    @property
-    def known(self) -> int | None:
-        """What was told a moment ago."""
-        return self._drawn if time.monotonic() - self._told_at < FRESH else None
+    def known_to(self, asker: object) -> int | None:
+        """What another has told a moment ago. Who has asked itself and comes again wants to know it anew."""
+        drawn, told_at, teller = self._told
+        return drawn if teller is not asker and time.monotonic() - told_at < FRESH else None
 
 
 class Tail:
@@ -120,12 +119,12 @@ class Tail:
     def is_read(self, connection: AnyConnection, cursor: Cursor | None) -> bool:
         """Ask. To be called before each turn's transaction."""
         drawn = _DRAWN.ask(connection)
-        self._end.tell(drawn)
+        self._end.tell(drawn, self)
         return self._is_read(drawn, cursor)
 
     def is_known_to_be_read(self, cursor: Cursor | None) -> bool:
         """Tell without asking, by what others have learned a moment ago."""
-        drawn = self._end.known
+        drawn = self._end.known_to(self)
         return drawn is not None and self._is_read(drawn, cursor)
 
     def _is_read(self, drawn: int, cursor: Cursor | None) -> bool:

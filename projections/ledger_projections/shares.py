@@ -114,11 +114,13 @@ def fold_next(connection: AnyConnection, projections: Mapping[str, Projection], 
 
 
 def index(connection: AnyConnection, projection: Projection) -> None:
-    """Make the next generation's indexes, but for those that an interrupted rebuild has made."""
+    """Make the next generation's indexes, but for those that an interrupted rebuild has made.
+
+    Nothing where another process has put that generation in the live one's place by now.
+    """
     connection.execute(_LOCK, {"projection": projection.name, "generation": "next"})
-    engine.enter(connection, SCHEMAS["next"])
-    connection.execute(_MEMORY)
-    if projection.index:
+    if projection.index and _begun(connection, projection):
+        connection.execute(_MEMORY)
         connection.execute(projection.index)
 
 

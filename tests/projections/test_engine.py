@@ -453,14 +453,14 @@ def test_what_the_dispatcher_has_just_learned_need_not_be_asked_again(pool, log,
     notes.prepare()
     position = add(log, mint())
     notes.run_once()
-    end.tell(position)
+    end.tell(position, "the dispatcher")
     monkeypatch.setattr(cursors, "FRESH", 3600.0)
     monkeypatch.setattr(engine, "LOOK_INTERVAL", 3600.0)
     notes._trusted_until = time.monotonic() + 3600
     with monkeypatch.context() as away:
         away.setattr(pool, "connection", None)
         assert notes.run_once() is False
-    end.tell(add(log, mint()))
+    end.tell(add(log, mint()), "the dispatcher")
     notes.run_once()
     assert read_cursor(log, "notes").high == last_position(log)
 

@@ -186,7 +186,11 @@ def test_many_leases_are_released_page_by_page(stage: Stage, watch: Watch) -> No
     assert {stage.job(job).state for job in jobs} == {State.READY}
 
 
-def test_the_dead_are_shown_for_a_day_and_removed_when_they_hold_nothing(stage: Stage, watch: Watch) -> None:
+def test_the_dead_are_shown_for_a_day_and_removed_when_they_hold_nothing(
+    stage: Stage, watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ledger_scheduler.silent._BURY_EVERY", 0.0)
+    watch = Watch(stage)
     held = stage.enqueue()
     stage.lease(held, "w1")
     day = timedelta(days=1, minutes=1)

@@ -123,13 +123,13 @@ def test_a_handler_cancels_its_own_job_returned_raised_wrapped_or_from_a_process
     def returns() -> Cancel:
         return Cancel("not wanted")
 
-    @ledger.job("raises")
-    async def raises() -> None:
+    @ledger.job("raises_in_a_group")
+    async def raises_in_a_group() -> None:
         async with asyncio.TaskGroup() as group:
             group.create_task(_not_wanted())
 
     with working(ledger):
-        for type_ in ("returns", "raises", "process_cancels"):
+        for type_ in ("returns", "raises_in_a_group", "process_cancels"):
             job_id = send(ledger, type_)
             assert ended(ledger, job_id).state == "cancelled"
             last = ledger.history(job_id)[-1]
