@@ -29,11 +29,13 @@ class Lag:
         self._at: float | None = None
 
     def seconds(self, projection: str) -> float:
+        """Return how late it is at most: what was measured, and the time that has passed since."""
         with self._lock:
-            if self._at is None or time.monotonic() - self._at > LAG_AGE:
+            now = time.monotonic()
+            if self._at is None or now - self._at > LAG_AGE:
                 self._measured = {name: lag.seconds for name, lag in self._queries.lag().items()}
-                self._at = time.monotonic()
-            return self._measured.get(projection, 0.0)
+                self._at = now
+            return self._measured.get(projection, 0.0) + now - self._at
 
     def tell(self, resp: falcon.Response, *projections: str) -> None:
         """Say in the response how late the read models are that it shows: as late as the latest of them."""

@@ -48,7 +48,8 @@ class Kit:
     def enqueued(self, type_: Type | None = None, /, **expected: Any) -> list[JobState]:
         """Return the jobs of this type that match, whatever has become of them since.
 
-        `expected` names payload members and options, as `.enqueue` does; what is not named does not matter.
+        `expected` names payload members and options, as `.enqueue` does, or the whole `payload`; what is not named does
+        not matter.
         """
         check(expected)
         name = type_.type if isinstance(type_, Handler) else type_

@@ -50,6 +50,8 @@ def differences(job: JobState, expected: Mapping[str, Any]) -> list[str]:
     found: list[str] = []
     for name, wish in expected.items():
         value = _READERS[name](job) if name in _READERS else payload.get(name, _ABSENT)
+        if name == "payload" and value is _ABSENT:
+            value = payload  # the whole of it, for those who rather write it so
         if not _fits(name, wish, value):
             shown = "is not there" if value is _ABSENT else f"is {value!r}"
             found.append(f"{name} {shown}, not {wish!r}")

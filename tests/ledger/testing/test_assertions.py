@@ -22,11 +22,19 @@ def test_members_and_options_are_expected_by_name(app, send):
             {"queue": "q", "priority": "high"},
             {"timeout": 30, "delay": "1h", "run_at": run_at},
             {"run_at": run_at.isoformat(), "metadata": {"team": "m"}},
+            {"payload": {"to": "a", "parts": ["x"]}},
             {"to": mock.ANY, "job_id": job_id, "max_retries": 2, "idempotency_key": None},
         ):
             assert testing.assert_enqueued("email.send", **expected).id == job_id
         assert kit.assert_enqueued(send).id == job_id
-        for other in ({"to": "b"}, {"queue": "mail"}, {"cc": "x"}, {"delay": "2h"}, {"metadata": {"team": "x"}}):
+        for other in (
+            {"to": "b"},
+            {"queue": "mail"},
+            {"cc": "x"},
+            {"payload": {"to": "a"}},
+            {"delay": "2h"},
+            {"metadata": {"team": "x"}},
+        ):
             testing.refute_enqueued(send, **other)
 
 
