@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 OK, UNAVAILABLE, UNKNOWN, PENDING = "ok", "unavailable", "unknown", "pending"
 
+_PATIENCE = 0.5
+"""Seconds to wait for Redis: it is only reported, and whoever probes does not wait for long."""
+
 _IS_MIGRATED = statement("ledger", "readiness/select_is_migrated")
 _SCHEMA_VERSION = statement("ledger", "readiness/select_schema_version")
 
@@ -48,7 +51,7 @@ class Readiness:
 
     def _check_redis(self) -> str:
         try:
-            with redis.connect(self._redis_url, name="ledger-probe") as client:
+            with redis.connect(self._redis_url, patience=_PATIENCE, name="ledger-probe") as client:
                 client.ping()
         except (Unavailable, *redis.TRANSIENT):
             return UNAVAILABLE

@@ -38,13 +38,18 @@ or is held up by a script. They go away by themselves, too."""
 
 
 def connect(
-    url: str, *, longest_block: float = 0.0, name: str = "ledger", on_connect: Callable[[], None] | None = None
+    url: str,
+    *,
+    longest_block: float = 0.0,
+    patience: float = 5.0,
+    name: str = "ledger",
+    on_connect: Callable[[], None] | None = None,
 ) -> Redis:
     """Return a client for this server, connected at its first command. Answers are bytes.
 
-    `longest_block`: seconds for which a command of this client may block on the server by design. `on_connect` is
-    called after each new connection, of which the client otherwise says nothing: there may be another server at the
-    other end.
+    `longest_block`: seconds for which a command of this client may block on the server by design; `patience`: seconds
+    that any other answer may take. `on_connect` is called after each new connection, of which the client otherwise says
+    nothing: there may be another server at the other end.
     """
 
     def connected(connection: AbstractConnection) -> None:
@@ -54,8 +59,8 @@ def connect(
 
     return redis.Redis.from_url(
         url,
-        socket_connect_timeout=2.0,
-        socket_timeout=5.0 + longest_block,
+        socket_connect_timeout=min(2.0, patience),
+        socket_timeout=patience + longest_block,
         socket_keepalive=True,
         health_check_interval=0,
         retry=Retry(NoBackoff(), 0),
