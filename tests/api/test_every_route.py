@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
 from ledger_api.app import create_app
 from ledger_projections.queries import Queries
@@ -136,6 +138,16 @@ def test_without_redis_it_is_ready_and_takes_jobs(module_database):
     assert api.probe("/ready").json["checks"]["redis"] == "unavailable"
     assert api.post("/jobs", {"type": "a"}).status_code == 201
     ledger.close()
+
+
+def test_a_redis_that_hangs_is_reported_like_one_that_is_away(module_database):
+    settings = from_env({})
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"redis://127.0.0.1:{silent.getsockname()[1]}/0"
+        ledger = Ledger(database_url=module_database, redis_url=url, settings=settings)
+        api = Api(create_app(ledger, Queries(ledger.database), settings))
+        assert api.probe("/ready").json["checks"]["redis"] == "unavailable"
+        ledger.close()
 
 
 def test_requests_and_the_system_are_measured(api, refresh):
