@@ -142,3 +142,20 @@ def test_jobs_in_order_though_they_change_between_loop_and_thread(ledger: Ledger
     with working(ledger, concurrency=1):
         until(lambda: all(kinds(ledger, job_id)[-1] == "succeeded" for job_id in jobs))
     assert order == list(range(40))
+
+
+def test_over_its_time_it_is_told_where_it_stood(ledger: Ledger) -> None:
+    async def stands_here() -> None:
+        await asyncio.Event().wait()
+
+    @ledger.job("endless")
+    async def endless() -> None:
+        await stands_here()
+
+    with working(ledger):
+        job = ended(ledger, send(ledger, "endless", timeout=0.2, max_retries=0))
+    assert job.failure is not None
+    assert job.failure.error_type == "JobTimeout"
+    stack = job.failure.stack_trace or ""
+    assert stack.index("in endless") < stack.index("in stands_here")
+    assert "await asyncio.Event().wait()" in stack

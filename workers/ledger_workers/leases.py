@@ -10,7 +10,7 @@ from __future__ import annotations
 import secrets
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import structlog
@@ -50,6 +50,7 @@ class Run:
     __slots__ = (
         "_keys",
         "_right",
+        "awaited",
         "began_at",
         "ends_at",
         "job",
@@ -79,6 +80,8 @@ class Run:
         """What its handler has said, once it has said something."""
         self.process: Popen[bytes] | None = None
         """Kept for its handler, which has not begun."""
+        self.awaited: Any = None
+        """What its handler, on the event loop, is waiting in."""
         self.stop: Callable[[], None] | None = None
         """Ends the handler for real, where its executor can."""
         self._right = [True]

@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 import traceback
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import orjson
 import structlog
@@ -22,7 +22,8 @@ from ledger.runtime.statements import statement
 from ledger.verdicts import failed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+    from types import FrameType
 
     from ledger.events import EnqueueReason
     from ledger.runtime.database import Database
@@ -117,7 +118,7 @@ class Watch:
 
     def _expire(self, run: Run) -> None:
         if run.settle():
-            stack = _stack(run.thread_id)
+            stack = _stack(run)
             run.seconds = time.monotonic() - run.began_at
             error = run.job.over_time()
             self._conclude(run, failed(run.state, error, stack, round(run.seconds * 1000, 3), run.job.rules))
@@ -135,7 +136,17 @@ class Watch:
                 run.ask_to_stop()
 
 
-def _stack(thread_id: int) -> str:
+def _stack(run: Run) -> str:
     """Return where the handler stands at this moment: what it is that takes so long."""
-    frame = sys._current_frames().get(thread_id)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] — documented
+    if run.awaited is not None:
+        summary = traceback.StackSummary.extract((frame, frame.f_lineno) for frame in _frames(run.awaited))
+        return "".join(summary.format())
+    frame = sys._current_frames().get(run.thread_id)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] — documented
     return "" if frame is None else "".join(traceback.format_stack(frame))
+
+
+def _frames(awaited: Any) -> Iterator[FrameType]:
+    """Yield the frames of a coroutine and of those it waits for, outermost first."""
+    while (frame := getattr(awaited, "cr_frame", None)) is not None:
+        yield frame
+        awaited = awaited.cr_await

@@ -60,11 +60,12 @@ class LoopThread:
             if run.job.cancelled:
                 task.cancel()
 
+        run.awaited = awaitable
         loop.call_soon_threadsafe(begin, context=copy_context())
         try:
             return result.result()
         finally:
-            run.stop = None
+            run.stop = run.awaited = None
 
     def close(self) -> None:
         """Cancel what still runs, and end."""

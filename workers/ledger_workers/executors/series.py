@@ -56,12 +56,13 @@ def awaited(loop: asyncio.AbstractEventLoop, awaitable: Awaitable[Any], run: Run
     assert task is not None
     assert fiber is not None
     run.stop = lambda: None if loop.is_closed() else loop.call_soon_threadsafe(task.cancel) and None
+    run.awaited = awaitable
     if run.job.cancelled:
         task.cancel()
     try:
         return fiber.switch(awaitable)
     finally:
-        run.stop = None
+        run.stop = run.awaited = None
 
 
 async def _job(work: Work, run: Run) -> None:
