@@ -63,9 +63,13 @@ def rate(times_ns: Sequence[int], until_ns: int = 0) -> float:
     return (len(times_ns) - 1) / seconds if seconds else float("inf")
 
 
-def over_time(times_ns: Sequence[int], bins: int = 50) -> list[tuple[float, float]]:
-    """Return (seconds since the first, jobs a second) for equal slices of the whole time."""
+def over_time(times_ns: Sequence[int], most: int = 50, least_ns: float = 0.2 / NANO) -> list[tuple[float, float]]:
+    """Return (seconds since the first, jobs a second) for equal slices of the whole time, none shorter than `least_ns`.
+
+    Shorter ones would show the batches in which jobs are taken, not a rate.
+    """
     begun, ended = min(times_ns), max(times_ns)
+    bins = min(most, int((ended - begun) / least_ns) or 1)
     width = max((ended - begun) / bins, 1.0)
     counts = [0] * bins
     for at in times_ns:

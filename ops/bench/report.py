@@ -92,8 +92,8 @@ def pictures(results: Results) -> dict[str, str]:
     for name, (title, x, y, series, logarithmic) in PICTURES.items():
         found = {
             PEERS[peer].title + each.removeprefix(series).replace("_", " "): points
-            for peer, of_peer in results.series.items()
-            for each, points in of_peer.items()
+            for peer in PEERS
+            for each, points in results.series.get(peer, {}).items()
             if each.startswith(series) and points
         }
         if found:

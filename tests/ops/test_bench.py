@@ -67,7 +67,7 @@ def test_a_rate_ends_with_what_ended_last():
 
 def test_throughput_over_time_loses_no_job():
     times = [n * n * 1000 for n in range(500)]
-    points = figures.over_time(times, bins=20)
+    points = figures.over_time(times, 20, least_ns=1.0)
     width = max(times) * figures.NANO / 20
     assert sum(rate * width for _, rate in points) == pytest.approx(500)
 
