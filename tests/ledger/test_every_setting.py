@@ -335,3 +335,28 @@ def test_a_worker_is_silent_after_the_stale_timeout(
         )
     listed = CliRunner().invoke(main, ["worker", "list", "-o", "json"])
     assert f'"alive":{str(alive).lower()}' in listed.stdout
+
+
+@pytest.mark.parametrize(("level", "is_told"), [("info", True), ("error", False)])
+def test_a_service_says_no_less_and_no_more_than_the_log_level_asks_for(
+    urls: dict[str, str], level: str, is_told: bool
+) -> None:
+    assert any("probes listening" in line for line in _said_by_a_projector(urls, LOG_LEVEL=level)) is is_told
+
+
+@pytest.mark.parametrize(("form", "is_json"), [("json", True), ("console", False)])
+def test_a_service_writes_its_log_in_the_format_that_is_asked_for(
+    urls: dict[str, str], form: str, is_json: bool
+) -> None:
+    lines = _said_by_a_projector(urls, LOG_FORMAT=form)
+    assert lines
+    assert {line.startswith("{") and line.rstrip().endswith("}") for line in lines} == {is_json}
+
+
+def _said_by_a_projector(urls: dict[str, str], **environment: str) -> list[str]:
+    with (
+        psycopg.connect(urls["DATABASE_URL"], autocommit=True) as connection,
+        service("projector", **urls, **environment) as running,
+    ):
+        until(lambda: connection.execute("select to_regclass('ledger_read.jobs')").fetchone() != (None,))
+    return running.all_said()

@@ -30,7 +30,8 @@ class ServiceProcess:
             text=True,
         )
         self.lines: list[str] = []
-        threading.Thread(target=self._read, daemon=True).start()
+        self._reading = threading.Thread(target=self._read, daemon=True)
+        self._reading.start()
 
     @property
     def port(self) -> int:
@@ -52,6 +53,11 @@ class ServiceProcess:
             return Answer(response.status, {k.lower(): v for k, v in response.getheaders()}, response.read())
         finally:
             connection.close()
+
+    def all_said(self) -> list[str]:
+        """Return every line it has written, once it has ended."""
+        self._reading.join(PATIENCE)
+        return self.lines
 
     def metrics(self) -> dict[str, float]:
         """Return every sample, by name and labels as they are written."""
