@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 from contextlib import contextmanager
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -52,18 +53,29 @@ def reading() -> Generator[Queries]:
 def stopped_by_signals() -> Generator[threading.Event]:
     """Give an event that SIGTERM and Ctrl-C set; the second of them leaves at once."""
     stop = threading.Event()
+    signals: SimpleQueue[int | None] = SimpleQueue()
+    came = False
 
-    def ask(_number: int, _frame: object) -> None:
-        if stop.is_set():
+    def ask(number: int, _frame: object) -> None:
+        nonlocal came
+        if came:
             os._exit(ExitCode.INTERRUPTED)
-        stop.set()
+        came = True
+        # Not set here: the thread that was interrupted may be inside of the event's own lock, and would wait for ever.
+        signals.put(number)
 
+    def pass_on() -> None:
+        if signals.get() is not None:
+            stop.set()
+
+    threading.Thread(target=pass_on, name="signals", daemon=True).start()
     before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield stop
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        signals.put(None)
 
 
 def shown(view: Any) -> Resource:
