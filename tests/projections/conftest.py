@@ -1,11 +1,13 @@
-"""A pool of connections to a fresh database, and jobs that live in it."""
+"""A pool of connections to a fresh database, jobs that live in it, and commands run on it."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 import pytest
+from click.testing import CliRunner
 
+from ledger.cli import main
 from ledger.runtime.database import Database
 from tests.support.lives import Lives
 
@@ -23,3 +25,17 @@ def pool(database: str) -> Iterator[Database]:
 @pytest.fixture
 def lives(pool: Database) -> Lives:
     return Lives(pool)
+
+
+@pytest.fixture
+def run(database, redis_url, monkeypatch):
+    """Run a command of `ledger` on this test's servers and demand its exit code."""
+    monkeypatch.setenv("DATABASE_URL", database)
+    monkeypatch.setenv("REDIS_URL", redis_url)
+
+    def invoke(*arguments: str, exit_code: int = 0):
+        result = CliRunner().invoke(main, list(map(str, arguments)))
+        assert result.exit_code == exit_code, result.output
+        return result
+
+    return invoke

@@ -5,27 +5,12 @@ from __future__ import annotations
 import orjson
 import pytest
 import redis
-from click.testing import CliRunner
 from ledger_projections.dispatch import Dispatcher
 
 from ledger import ids, keys
-from ledger.cli import main
 from ledger.events import Failed
 from ledger.job import State
 from tests.support.lives import fold_all
-
-
-@pytest.fixture
-def run(database, redis_url, monkeypatch):
-    monkeypatch.setenv("DATABASE_URL", database)
-    monkeypatch.setenv("REDIS_URL", redis_url)
-
-    def invoke(*arguments: str, exit_code: int = 0):
-        result = CliRunner().invoke(main, list(map(str, arguments)))
-        assert result.exit_code == exit_code, result.output
-        return result
-
-    return invoke
 
 
 @pytest.fixture

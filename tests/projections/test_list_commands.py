@@ -4,29 +4,14 @@ from __future__ import annotations
 
 import orjson
 import pytest
-from click.testing import CliRunner
 from ledger_api.app import create_app
 from ledger_projections.queries import Queries
 
 from ledger import Ledger
-from ledger.cli import main
 from ledger.job import State
 from ledger.settings import from_env
 from tests.support.api import Api
 from tests.support.lives import fold_all
-
-
-@pytest.fixture
-def run(database, redis_url, monkeypatch):
-    monkeypatch.setenv("DATABASE_URL", database)
-    monkeypatch.setenv("REDIS_URL", redis_url)
-
-    def invoke(*arguments: str, exit_code: int = 0):
-        result = CliRunner().invoke(main, list(map(str, arguments)))
-        assert result.exit_code == exit_code, result.output
-        return result
-
-    return invoke
 
 
 @pytest.fixture
