@@ -16,15 +16,15 @@ from click.testing import CliRunner
 from ledger_migrations.migrate import migrate
 
 from ledger.cli import main
-from ledger.errors import JobNotFound, Unavailable
+from ledger.errors import JobNotFound
 from ledger.events import Kind
 from ledger.runtime.embedded import EmbeddedPostgres
 from tests.support.servers import connect, server_directory
 from tests.support.services import service
-from tests.support.working import APP, kinds, ledger_on, reached, until
+from tests.support.working import APP, kinds, ledger_on, patiently, reached, until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
     from uuid import UUID
 
@@ -66,21 +66,6 @@ class Plant:
     def command(self, *arguments: str) -> str:
         ran = CliRunner().invoke(main, [*arguments], env=self.servers | {"COLUMNS": "300"})
         return f"{ran.output}\nexit {ran.exit_code}"
-
-
-def patiently(action: Callable[[], Any]) -> Any:
-    """Return what it returns as soon as Postgres is there."""
-    results = []
-
-    def succeeds() -> bool:
-        try:
-            results.append(action())
-        except Unavailable:
-            return False
-        return True
-
-    until(succeeds)
-    return results[0]
 
 
 @pytest.fixture

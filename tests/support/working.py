@@ -21,6 +21,7 @@ from ledger_workers.worker import Identity, Worker
 from prometheus_client import CollectorRegistry
 
 from ledger import Ledger, keys
+from ledger.errors import Unavailable
 from ledger.message import Message
 from ledger.settings import from_env
 from ledger.settings import queues as parse_queues
@@ -45,6 +46,21 @@ def until(condition: Callable[[], Any], seconds: float = PATIENCE) -> Any:
         assert time.monotonic() < deadline, f"not in {seconds} s: {condition}"
         never.wait(0.01)
     return value
+
+
+def patiently(action: Callable[[], Any]) -> Any:
+    """Return what it returns as soon as Postgres is there."""
+    results = []
+
+    def succeeds() -> bool:
+        try:
+            results.append(action())
+        except Unavailable:
+            return False
+        return True
+
+    until(succeeds)
+    return results[0]
 
 
 @contextmanager
