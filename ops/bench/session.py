@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ops.bench.servers import Servers
 
 LOGS = HOME / "logs"
-CAPACITY = 12_000_000
+CAPACITY = 30_000_000
 """Job numbers a session can give out; the file is sparse."""
 WARM_UP = 50
 STALL = 45.0

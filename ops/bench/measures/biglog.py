@@ -1,14 +1,16 @@
 """A big log: how fast read models are rebuilt from it, how fast it is read, and what it costs the jobs of today.
 
 The log is filled in Postgres, by copying the history of one job that was really run under as many new ids as it takes;
-they are born within the last day. Statistics are gathered afterwards, as autovacuum would.
+they are born within the last day, so that one partition holds them and the jobs of today as well.
 """
 
 from __future__ import annotations
 
 import http.client
+import os
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -33,6 +35,7 @@ EVENTS_A_JOB = 3
 SHARE = 100_000
 """Jobs a statement."""
 _MULTIPLY = statement("ops.bench", "multiply_job")
+_RESERVE = statement("ops.bench", "reserve_positions")
 _SAMPLE = statement("ops.bench", "sample_jobs")
 LISTS = ("/jobs?limit=50", "/jobs?limit=50&state=succeeded", "/jobs?limit=50&type=bench.noop",
          "/jobs?limit=100&queue=default", "/executions?limit=50")  # fmt: skip
@@ -42,9 +45,8 @@ STATISTICS = ("/stats", "/queues", "/queues/default/stats")
 def measure(session: Session, sizes: Sizes) -> dict[str, Any]:
     fresh = growth.drain(session, sizes.drained)
     session.crew.stop("scheduler", "projector")
-    filling = fill(session, sizes)
-    session.servers.forget()  # or the dispatcher would put all these jobs of the past on its streams
-    figures = {**filling, **_rebuild(session)}
+    figures = fill(session, sizes) | _rebuild(session) | _swept(session)
+    session.servers.forget()  # or the dispatcher would look through all these jobs of the past
     session.start_service("projector")
     session.start_service("scheduler")
     session.await_caught_up()
@@ -57,10 +59,25 @@ def fill(session: Session, sizes: Sizes) -> dict[str, float]:
     """Copy the history of a job that has succeeded, until there are as many old events as wanted."""
     jobs, begun = max(sizes.events // EVENTS_A_JOB, 1), time.monotonic()
     with psycopg.connect(session.servers.database_url, autocommit=True) as connection:
-        for first in range(0, jobs, SHARE):
-            connection.execute(_MULTIPLY, {"first": first, "last": min(first + SHARE, jobs) - 1, "jobs": jobs})
+        (position,) = connection.execute(_RESERVE, {"count": jobs * EVENTS_A_JOB}).fetchone() or (0,)
+
+        def share(first: int) -> None:
+            with psycopg.connect(session.servers.database_url, autocommit=True) as own:
+                bounds = {"first": first, "last": min(first + SHARE, jobs) - 1}
+                own.execute(_MULTIPLY, {**bounds, "jobs": jobs, "position": position})
+
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            list(pool.map(share, range(0, jobs, SHARE)))
         connection.execute("analyze ledger.events")
     return {"log_events": jobs * EVENTS_A_JOB, "log_jobs": jobs, "log_fill_s": time.monotonic() - begun}
+
+
+def _swept(session: Session) -> dict[str, float]:
+    """Let vacuum do at once what autovacuum would begin at a moment of its own, in the midst of a measure."""
+    begun = time.monotonic()
+    with psycopg.connect(session.servers.database_url, autocommit=True) as connection:
+        connection.execute("vacuum (analyze)")
+    return {"log_vacuum_s": time.monotonic() - begun}
 
 
 def _rebuild(session: Session) -> dict[str, float]:

@@ -1,23 +1,36 @@
 -- Gives the history of a job that has succeeded to as many new ones: numbers first to last, of so many jobs in all.
--- They are born evenly over the last 20 hours; positions come by default, as for every writer.
+-- They are born evenly over the last 20 hours, or what there is of this week, so that one partition holds them all; each
+-- event comes some milliseconds after the one before. Their positions, in the same order, were drawn beforehand.
+--   first, last, jobs
+--   position   the one before the first event of number 0
 with model as materialized (
-  select e.version, e.kind, e.priority, e.schema_version, e.queue, e.actor, e.data, e.body, e.meta
+  select e.version, count(*) over () as events, e.kind, e.priority, e.schema_version, e.queue, e.actor, e.data, e.body, e.meta
   from ledger.events e
   where e.job_id = (select s.job_id from ledger.events s where s.kind = 'succeeded' limit 1)
 ),
+span as materialized (
+  select s.begun, (now() - s.begun) / %(jobs)s::bigint as step
+  from (select greatest(now() - interval '20 hours', date_trunc('week', now(), 'UTC')) as begun) as s
+),
 born as (
-  select n, gen_random_uuid()::text as random,
-    lpad(to_hex(floor(extract(epoch from now()) * 1000)::bigint
-      - 72000000 + (n * 72000000.0 / %(jobs)s::bigint)::bigint), 12, '0') as milliseconds
-  from generate_series(%(first)s::bigint, %(last)s::bigint) as n
+  select n, gen_random_uuid()::text as random, s.begun + s.step * n as at,
+    lpad(to_hex(floor(extract(epoch from s.begun + s.step * n) * 1000)::bigint), 12, '0') as milliseconds
+  from span s
+  cross join generate_series(%(first)s::bigint, %(last)s::bigint) as n
 )
-insert into ledger.events (job_id, version, kind, priority, schema_version, queue, actor, data, body, meta)
+insert into ledger.events (
+  position, at, job_id, version, kind, priority, schema_version, queue, actor, data, body, meta
+)
 select
+  %(position)s::bigint + b.n * m.events + m.version,
+  b.at + m.version * interval '4 ms',
   (substr(b.milliseconds, 1, 8) || '-' || substr(b.milliseconds, 9, 4) || '-7' || substr(b.random, 16))::uuid,
   m.version, m.kind, m.priority, m.schema_version, m.queue, m.actor,
-  -- Each lease has a nonce of its own.
-  coalesce(replace(m.data::text, m.data ->> 'nonce', substr(replace(b.random, '-', ''), 1, 18))::json, m.data),
+  -- Each lease has a nonce of its own, and was made ready when its job was.
+  case when m.kind = 'leased' then json_build_object(
+    'worker_id', m.data ->> 'worker_id', 'attempt', m.data -> 'attempt',
+    'nonce', substr(b.random, 20, 17), 'ready_at', b.at + interval '4 ms'
+  ) else m.data end,
   m.body, m.meta
 from born b
 cross join model m
-order by b.n, m.version
