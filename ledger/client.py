@@ -12,6 +12,7 @@ from ledger.aio import Threads, twin
 from ledger.bound import BoundHandler
 from ledger.enqueue_chain import EnqueueChain, Enqueueing, Gathered, check_defaults
 from ledger.errors import Breach, InvalidRequest, LedgerError
+from ledger.events import Enqueued
 from ledger.handlers import Handlers, Middleware, callables, error_rules
 from ledger.opening import Made, Repeated, actor_now, opened, opening, spelled, taken
 from ledger.payloads import written
@@ -19,12 +20,14 @@ from ledger.requests import Submission, submission
 from ledger.schedules_in_code import CodeSchedules, SchedulesInCode
 from ledger.store import PostgresStore, Store
 from ledger.verbs import Verbs
+from ledger.wake import MOST_BY_HAND, News
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from uuid import UUID
 
     from ledger.handlers import Duration, Errors, Executor, Level
+    from ledger.log import Append
     from ledger.settings import Settings
 
 P = ParamSpec("P")
@@ -141,7 +144,7 @@ class Ledger(SchedulesInCode, Enqueueing, Verbs):
             made = Made(append.job_id, opened(append, recorded))
         else:
             (made,) = self.store.make_all([wanted], [append], connection)
-        self.waker.wake()
+        self._tell([append], [made], connection)
         return made
 
     def submit_each(
@@ -151,7 +154,7 @@ class Ledger(SchedulesInCode, Enqueueing, Verbs):
         who, now = actor_now(actor or self.actor), self.now()
         appends = [opening(each, who, now, traceparent) for each in wanted]
         made = self.store.make_each(wanted, appends)
-        self.waker.wake()
+        self._tell(appends, made)
         return made
 
     def submit_all(
@@ -166,7 +169,7 @@ class Ledger(SchedulesInCode, Enqueueing, Verbs):
         who, now = actor_now(actor or self.actor), self.now()
         appends = [opening(each, who, now, traceparent) for each in wanted]
         made = self.store.make_all(wanted, appends, connection)
-        self.waker.wake()
+        self._tell(appends, made, connection)
         return made
 
     def checked(self, members: Mapping[str, Any], payload: bytes) -> Submission:
@@ -175,6 +178,20 @@ class Ledger(SchedulesInCode, Enqueueing, Verbs):
 
     aenqueue = twin(enqueue)
     aenqueue_many = twin(enqueue_many)
+
+    def _tell(self, appends: Sequence[Append], made: Sequence[Made | LedgerError], connection: Any = None) -> None:
+        """Bring the messages of a few ready jobs that are on record; leave all else to the dispatcher."""
+        if connection is not None or len(appends) > MOST_BY_HAND:
+            self.waker.wake(*{append.queue for append in appends})
+            return
+        for append, each in zip(appends, made, strict=True):
+            if not isinstance(each, Made) or each.replayed:
+                continue
+            (event,) = append.events
+            if isinstance(event, Enqueued) and event.request is not None:
+                self.waker.ready(News(append.queue, append.priority, append.job_id, 1, 1, event.request.type))
+            else:
+                self.waker.wake()
 
     def _enqueue_through_layers(self, jobs: Iterable[Mapping[str, Any]], connection: Any) -> list[UUID]:
         gathered = Gathered()

@@ -23,12 +23,15 @@ if TYPE_CHECKING:
 
     from ledger.memory import MemoryLog
     from ledger.settings import Settings
+    from ledger.wake import News
 
 
 class Wakes(Protocol):
-    """What tells dispatchers that there may be something to run."""
+    """What tells dispatchers and workers that there may be something to run."""
 
-    def wake(self) -> None: ...
+    def wake(self, *held: str) -> None: ...
+
+    def ready(self, news: News, /) -> None: ...
 
 
 class Doors:

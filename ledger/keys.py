@@ -20,7 +20,8 @@ MARK = f"{PREFIX}:mark"
 """String: `<job id>:<version>:<microseconds>` of the newest event that was read. A log without it has been rewound."""
 
 WAKE = f"{PREFIX}:wake"
-"""Channel: something was appended; dispatchers look at once. Best effort, nothing depends on it."""
+"""Channel: something was appended. Empty: dispatchers look at once. Else `<job id>:<version>` of each message that was
+added by who appended it, a space between. Best effort, nothing depends on it."""
 
 
 def stream(queue: str, priority: Priority) -> str:
@@ -31,3 +32,8 @@ def stream(queue: str, priority: Priority) -> str:
 def streams(queue: str) -> list[str]:
     """The four dispatch streams of a queue, the most urgent first."""
     return [stream(queue, priority) for priority in Priority]
+
+
+def hold(queue: str) -> str:
+    """String, soon gone by itself: while it is there, all messages of the queue come from the dispatcher."""
+    return f"{PREFIX}:{{{queue}}}:hold"

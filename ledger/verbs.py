@@ -21,6 +21,7 @@ from ledger.job import JobState, fold
 from ledger.log import Blocked, Recorded, following
 from ledger.opening import actor_now
 from ledger.requests import span, words
+from ledger.wake import News
 
 if TYPE_CHECKING:
     from ledger.handlers import Duration
@@ -111,7 +112,7 @@ class Verbs(Doors):
             outcome = self.store.append(append, connection)
             if isinstance(outcome, Recorded):
                 if isinstance(events[-1], Enqueued):
-                    self.waker.wake()
+                    self._tell_ready(job, outcome.version, connection)
                 return self._after(job_id, outcome.version, connection)
             if isinstance(outcome, Blocked) and time.monotonic() > deadline:
                 raise Unavailable(f"job {job.id} is being changed by a transaction that stays open; try again later")
@@ -123,6 +124,12 @@ class Verbs(Doors):
     aretry = twin(retry)
     arun_now = twin(run_now)
     adiscard = twin(discard)
+
+    def _tell_ready(self, job: JobState, version: int, connection: Any) -> None:
+        if connection is not None:
+            self.waker.wake(job.queue)
+        else:
+            self.waker.ready(News(job.queue, job.priority, job.id, version, job.attempt + 1, job.request.type))
 
     def _after(self, job_id: UUID | str, version: int, connection: Any) -> JobState:
         job = fold(entry for entry in self.history(job_id, connection=connection) if entry.version <= version)

@@ -7,7 +7,7 @@ repeated: a connection error comes out, and the caller, who knows what it means,
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import redis
 from redis import exceptions
@@ -74,13 +74,37 @@ def send_all(client: Redis, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
     pool = client.connection_pool
     connection = pool.get_connection()
     try:
+        return _ask(connection, commands)
+    finally:
+        pool.release(connection)
+
+
+class Line:
+    """A connection of one thread's own, for commands sent in one go: the driver's way through its layers takes longer
+    than Redis does.
+    """
+
+    def __init__(self, client: Redis) -> None:
+        self._connection = client.connection_pool.make_connection()
+
+    def ask(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
+        """Return the answers, refusals among them."""
+        return _ask(self._connection, commands)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.disconnect()
+
+
+def _ask(connection: Any, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
+    try:
         connection.send_packed_command(connection.pack_commands(commands))
         return [_answer(connection) for _ in commands]
     except BaseException:
         connection.disconnect()  # what was not read would be taken for the answer to something else
         raise
-    finally:
-        pool.release(connection)
 
 
 def _answer(connection: Any) -> Any:
@@ -88,25 +112,6 @@ def _answer(connection: Any) -> Any:
         return connection.read_response()
     except exceptions.ResponseError as refusal:
         return refusal
-
-
-class Repeated:
-    """One command that is sent again and again: put into bytes once, on a connection of its own.
-
-    The driver's way through its layers takes longer than Redis does.
-    """
-
-    def __init__(self, client: Redis, *command: str | bytes) -> None:
-        self._connection = client.connection_pool.make_connection()
-        self._packed = [b"".join(self._connection.pack_command(*command))]  # pyright: ignore[reportArgumentType]
-
-    def send(self) -> None:
-        """Send it and wait for the answer, which is of no interest."""
-        self._connection.send_packed_command(self._packed)
-        self._connection.read_response()
-
-    def close(self) -> None:
-        self._connection.disconnect()
 
 
 @contextmanager

@@ -31,13 +31,17 @@ class _AtOnce:
         self._kit = kit
         self._fail_fast = fail_fast
 
-    def wake(self) -> None:
+    def wake(self, *_: object) -> None:
         self._kit.drain(fail_fast=self._fail_fast)
+
+    ready = wake
 
 
 class _Never:
-    def wake(self) -> None:
+    def wake(self, *_: object) -> None:
         """Leave it to `drain`."""
+
+    ready = wake
 
 
 @contextmanager

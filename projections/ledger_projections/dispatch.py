@@ -3,6 +3,8 @@
 A turn reads the log by cursor like every projection, adds a message for each job that became ready and has not moved
 on since, and then moves the cursor: a crash in between only sends messages twice, and a message proves nothing.
 
+Who has made a job ready may have added its message already, and tells so (`ledger.wake`); such a one is passed over.
+
 The cursor is also kept in memory, so a turn without work is one question. With work, the dispatcher that moved the
 cursor last adds the messages first and takes the turn afterwards; taking it shows whether that memory is still true.
 When it is not, another dispatcher has taken over, and the messages of this one turn were sent twice.
@@ -33,6 +35,7 @@ from ledger.runtime.statements import statement
 from ledger_projections import cursors, dispatch_repair, rewind
 from ledger_projections.projection import multirange
 from ledger_projections.redis_streams import DispatchStreams, Ready, ready
+from ledger_projections.told import Told
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -87,6 +90,7 @@ class Dispatcher:
         self._limit = batch_size
         """Events the next turn reads at most; 0 passes over the next one, which cannot be read."""
         self._streams = DispatchStreams(redis_url)
+        self.told = Told()
         self._kept: AnyConnection | None = None
         self._cursor: Cursor | None = None
         self._tail = cursors.Tail(end)
@@ -165,22 +169,23 @@ class Dispatcher:
         return busy or not self._streams.intact
 
     def _dispatch(self, connection: AnyConnection, cursor: Cursor) -> bool:
-        """Read a batch, add its messages and move the cursor; return whether there is more to read."""
+        """Read a batch, add its messages and move the cursor; return whether there may be more to add."""
         with _turn(connection):
             found = self._glance(connection, cursor) or _read(connection, cursor, self._limit)
             if found.advance(cursor) == cursor:
                 self._tail.nothing_seen(connection, cursor, found.xmin)
                 return False
             self._streams.remember(found.newest)
+            jobs = self.told.others(found.ready)
             if was_active := self._is_active:
-                self._add(found.ready)
+                self._add(jobs, more=found.full)
             turn = cursors.take(connection, self.name, "live")
             self._is_active = turn is not None and turn.cursor == cursor
             if turn is None or not self._is_active:
                 self._cursor = None
                 return False
             if not was_active:
-                self._add(found.ready)
+                self._add(jobs, more=found.full)
             if not self._streams.intact:
                 return True  # the next turn asks what has become of Redis, and this batch comes again
             moved = found.advance(cursor, cursors.current_xid(connection) if found.gaps else 0)
@@ -191,7 +196,7 @@ class Dispatcher:
         self._cursor = moved
         self.dispatched += len(found.ready)
         self._was_full = found.full
-        return found.full
+        return found.full or bool(jobs)
 
     def _glance(self, connection: AnyConnection, cursor: Cursor) -> _Found | None:
         """Read what there is if that is little and new, as it is while jobs come one by one; else return None."""
@@ -199,8 +204,10 @@ class Dispatcher:
             return None
         return _glance(connection, cursor)
 
-    def _add(self, jobs: list[Ready]) -> None:
+    def _add(self, jobs: Sequence[Ready], *, more: bool) -> None:
         if jobs:
+            if more:  # which no other message of these queues is to overtake
+                self._streams.hold({job.queue for job in jobs})
             self._streams.add(jobs)
             self._check_at = time.monotonic() + CHECK_INTERVAL
             failpoints.hit("dispatch_after_xadd")
@@ -223,6 +230,7 @@ class Dispatcher:
 
     def _refill(self, connection: AnyConnection) -> bool:
         self._cursor = None
+        self.told.forget()
         with long_turn():
             added = dispatch_repair.refill(connection, self._streams)
         if added is None:

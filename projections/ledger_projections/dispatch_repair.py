@@ -86,6 +86,7 @@ def _add_absent(streams: DispatchStreams, stream: str, jobs: Iterable[Ready]) ->
         if job.name not in present:
             chunk.append(job)
         if len(chunk) == PAGE:
+            streams.hold({job.queue})
             streams.add(chunk)
             added += len(chunk)
             chunk = []

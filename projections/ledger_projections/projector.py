@@ -35,8 +35,8 @@ log = structlog.get_logger()
 DISPATCH_PAUSES = (timedelta(milliseconds=2), timedelta(milliseconds=40))
 """A caller's own transaction wakes nobody when it commits; it is picked up by looking. Its enqueue did wake us, and
 from then on we look at growing intervals: a short transaction is picked up within milliseconds all the same."""
-DISPATCH_LAZIEST = timedelta(milliseconds=80)
-"""Between two looks when nobody has enqueued anything for some seconds."""
+DISPATCH_LAZIEST = timedelta(milliseconds=250)
+"""Between two looks when nobody has told us anything for half a minute; reached little by little."""
 READ_MODEL_PAUSES = (timedelta(milliseconds=25), timedelta(milliseconds=250))
 
 
@@ -80,7 +80,7 @@ class Projector:
 
     def run(self) -> None:
         """Turn until `stop` is set, then let every turn end."""
-        ear = Ear(self._redis_url, self._stop, self._look)
+        ear = Ear(self._redis_url, self._stop, self._look, told=self.dispatcher.told.add)
         run_until_signalled(self.loops, self._stop)
         ear.close()
         self.dispatcher.close()

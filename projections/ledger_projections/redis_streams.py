@@ -22,6 +22,7 @@ from ledger.errors import Unavailable
 from ledger.events import Priority
 from ledger.message import Message
 from ledger.runtime import redis
+from ledger.wake import hold
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -36,6 +37,7 @@ _EVICTS = "allkeys-"
 class Ready(msgspec.Struct, frozen=True):
     """A ready job and the stream it belongs on."""
 
+    queue: str
     stream: str
     message: Message
 
@@ -46,7 +48,7 @@ class Ready(msgspec.Struct, frozen=True):
 
 
 def ready(queue: str, priority: int, message: Message) -> Ready:
-    return Ready(keys.stream(queue, Priority(priority)), message)
+    return Ready(queue, keys.stream(queue, Priority(priority)), message)
 
 
 class DispatchStreams:
@@ -107,6 +109,11 @@ class DispatchStreams:
                 self._make(sorted({item.stream for item in homeless}))
                 self._send(homeless)
         self._accepted.clear()
+
+    def hold(self, queues: Iterable[str]) -> None:
+        """Let no client add messages to these queues for a moment."""
+        with redis.reachable(self._client):
+            redis.send_all(self._client, [hold(queue) for queue in sorted(queues)])
 
     def ensure(self, streams: Sequence[str]) -> None:
         """Make the streams and groups that are not there."""
