@@ -2,7 +2,7 @@
 
 The primary key (job_id, version) is the only concurrency control: an append goes in right after the event its writer
 saw or not at all. A batch travels as one JSON parameter, and each call is one statement and one round trip; appends
-that several threads want at once share one (`ledger.grouping`).
+that several threads want at once share one (`ledger.appender`).
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ import msgspec
 import orjson
 from psycopg.errors import DeadlockDetected, LockNotAvailable
 
+from ledger.appender import Appender
 from ledger.codec import decode, encode
 from ledger.errors import CorruptHistory
 from ledger.events import KINDS, NO_TRACE, Entry, Event, Leased, Priority, Trace
-from ledger.grouping import Group
 from ledger.log import Append, Blocked, Conflict, Lease, Outcome, Recorded
 from ledger.runtime.clock import DatabaseClock
 from ledger.runtime.statements import statement
@@ -51,11 +51,11 @@ class PostgresLog:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._group = Group(self._write)
+        self._appender = Appender(self._write)
         self.clock = DatabaseClock(self._ask_time)
 
     def append(self, appends: Sequence[Append]) -> list[Outcome]:
-        return self._group.append(appends)
+        return self._appender.append(appends)
 
     def _write(self, appends: Sequence[Append]) -> list[Outcome]:
         if len(appends) == 1 and appends[0].is_new:

@@ -1,5 +1,4 @@
-"""A message that the client adds by itself after its commit: at once, once, in order; by a fault late or twice, no worse.
-"""
+"""A message that the client adds itself after its commit: at once, once, in order; at worst late or twice."""
 
 from __future__ import annotations
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from ledger.appender import Appender
 from ledger.errors import Unavailable
-from ledger.grouping import Group
 from ledger.ids import mint
 from ledger.log import Recorded
 from tests.support.histories import NOON, first
@@ -45,11 +45,11 @@ def writer():
 
 def run(writer: Writer, calls: list[list[Append]]):
     """Have the first call written while the others come, and return what each was answered."""
-    group = Group(writer.write)
+    appender = Appender(writer.write)
 
     def call(appends):
         try:
-            return group.append(appends)
+            return appender.append(appends)
         except Exception as error:
             return error
 
@@ -57,7 +57,7 @@ def run(writer: Writer, calls: list[list[Append]]):
         answers = [threads.submit(call, calls[0])]
         assert writer.inside.wait(30)
         answers += [threads.submit(call, each) for each in calls[1:]]
-        while len(group._waiting) < len(calls) - 1:
+        while len(appender._waiting) < len(calls) - 1:
             threading.Event().wait(0.001)
         writer.gate.set()
         return [answer.result(30) for answer in answers]
@@ -96,7 +96,7 @@ def test_a_failed_write_leaves_the_door_open(writer):
     writer.gate.set()
     bad = [first(mint())]
     writer.refuse[bad[0].job_id] = ValueError("no")
-    group = Group(writer.write)
+    appender = Appender(writer.write)
     with pytest.raises(ValueError, match="no"):
-        group.append(bad)
-    assert len(group.append([first(mint())])) == 1
+        appender.append(bad)
+    assert len(appender.append([first(mint())])) == 1
