@@ -157,8 +157,8 @@ class Outbox(Generic[T]):
     """What is to be appended, taken from any thread and written by one of its own until it is in.
 
     `write` appends a group; it is called again with the same when it raises Unavailable, and must know then what it has
-    written before. `settle` is given what was written with its outcomes, or an exception for what the log will not have,
-    and returns what is to be tried again, and in how many seconds.
+    written before. `settle` is given what was written with its outcomes, or with an exception what the log will not
+    have, and returns what is to be tried again, and in how many seconds.
     """
 
     def __init__(

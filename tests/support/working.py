@@ -95,7 +95,9 @@ def working(
 
 
 def send(ledger: Ledger, type_: str, payload: Mapping[str, Any] | None = None, **options: Any) -> UUID:
-    """Make a job and dispatch it."""
+    """Make a job and dispatch it, by hand alone: the client leaves a held queue to the dispatcher."""
+    with redis.Redis.from_url(ledger.redis_url) as client:
+        client.set(keys.hold(options.get("queue", "default")), b"", px=int(PATIENCE * 1000))
     job_id = ledger.enqueue(type_, payload, **options)
     dispatch(ledger, job_id)
     return job_id
