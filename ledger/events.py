@@ -57,7 +57,7 @@ CancelCause = Literal["requested", "expired", "overlap"]
 DeathReason = Literal["retries_exhausted", "permanent", "poison"]
 
 
-class RetryPolicy(msgspec.Struct, frozen=True):
+class RetryPolicy(msgspec.Struct, frozen=True, gc=False):
     """How long to wait before each retry; the formulas are in `ledger.backoff`."""
 
     backoff: Backoff = "exponential"
@@ -66,7 +66,7 @@ class RetryPolicy(msgspec.Struct, frozen=True):
     jitter: Jitter = "equal"
 
 
-class Request(msgspec.Struct, frozen=True, kw_only=True):
+class Request(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What the user asked for: the content of a job's first event, complete, so that later changes of defaults or
     settings never change a job that is already on record.
     """
@@ -95,7 +95,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
         return min((at for at in (self.expires_at, self.deadline) if at is not None), default=None)
 
 
-class Scheduled(msgspec.Struct, frozen=True):
+class Scheduled(msgspec.Struct, frozen=True, gc=False):
     """The job waits for `run_at`: as asked for when it was made, or because its handler snoozed."""
 
     run_at: datetime
@@ -103,7 +103,7 @@ class Scheduled(msgspec.Struct, frozen=True):
     reason: str | None = None
 
 
-class Enqueued(msgspec.Struct, frozen=True):
+class Enqueued(msgspec.Struct, frozen=True, gc=False):
     """The job is ready, and from now on a dispatch stream: enqueued ⇔ dispatched."""
 
     request: Request | None = None
@@ -114,7 +114,7 @@ class Enqueued(msgspec.Struct, frozen=True):
     """With `lease_expired`: how many workers this job has lost by now."""
 
 
-class Leased(msgspec.Struct, frozen=True):
+class Leased(msgspec.Struct, frozen=True, gc=False):
     """One worker may run the job once. (job_id, version) is the fencing token; the nonce makes it unrepeatable even
     where a crash of Postgres took the first holder's event away.
     """
@@ -126,13 +126,13 @@ class Leased(msgspec.Struct, frozen=True):
     """When the job had become ready: said again here, so that no reader has to look it up."""
 
 
-class Succeeded(msgspec.Struct, frozen=True):
+class Succeeded(msgspec.Struct, frozen=True, gc=False):
     duration_ms: float
     result: bytes | None = None
     """What the handler returned, as JSON."""
 
 
-class Failed(msgspec.Struct, frozen=True):
+class Failed(msgspec.Struct, frozen=True, gc=False):
     """A run ended badly. Never the last word: `Retried` or `DeadLettered` follows in the same append."""
 
     error_type: str
@@ -141,7 +141,7 @@ class Failed(msgspec.Struct, frozen=True):
     duration_ms: float | None = None
 
 
-class Retried(msgspec.Struct, frozen=True):
+class Retried(msgspec.Struct, frozen=True, gc=False):
     """The job gets another run at `run_at`, out of its budget or (with `requeue_count`) by an operator's word."""
 
     run_at: datetime
@@ -151,19 +151,19 @@ class Retried(msgspec.Struct, frozen=True):
     requeue_count: int | None = None
 
 
-class DeadLettered(msgspec.Struct, frozen=True):
+class DeadLettered(msgspec.Struct, frozen=True, gc=False):
     reason: DeathReason
     retry_count: int
     crash_count: int
     detail: str | None = None
 
 
-class Cancelled(msgspec.Struct, frozen=True):
+class Cancelled(msgspec.Struct, frozen=True, gc=False):
     cause: CancelCause
     reason: str | None = None
 
 
-class Discarded(msgspec.Struct, frozen=True):
+class Discarded(msgspec.Struct, frozen=True, gc=False):
     reason: str | None = None
 
 
@@ -182,7 +182,7 @@ KINDS: dict[type[msgspec.Struct], Kind] = {
 }
 
 
-class Trace(msgspec.Struct, frozen=True, omit_defaults=True):
+class Trace(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """Where an event comes from: what belongs together, what caused it, and the W3C trace it is part of."""
 
     correlation_id: str | None = None
@@ -194,7 +194,7 @@ class Trace(msgspec.Struct, frozen=True, omit_defaults=True):
 NO_TRACE = Trace()
 
 
-class Entry(msgspec.Struct, frozen=True):
+class Entry(msgspec.Struct, frozen=True, gc=False):
     """An event in its place: the row of the log, decoded."""
 
     position: int

@@ -34,7 +34,9 @@ def mint() -> UUID:
     global _last  # noqa: PLW0603 — the one thing an id has to remember
     now = time.time_ns()
     ticks = (now // 1_000_000 << 12) | ((now % 1_000_000) * 4096 // 1_000_000)
-    _last = ticks = max(ticks, _last + 1)
+    if ticks <= _last:
+        ticks = _last + 1
+    _last = ticks
     return _build(ticks, _number())
 
 

@@ -82,7 +82,7 @@ LAST_KINDS: dict[State, Kind] = {to: kind for kind, (_, to) in STEPS.items()}
 """The kind of a job's last event, by where it stands: each kind leads to a state of its own."""
 
 
-class JobState(msgspec.Struct, frozen=True, kw_only=True):
+class JobState(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A job as its history says it is after `version` events."""
 
     id: UUID

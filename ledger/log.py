@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from ledger.job import JobState
 
 
-class Append(msgspec.Struct, frozen=True, kw_only=True):
+# Here and below without garbage collection: values of values make no rings, and a batch makes many of them.
+class Append(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Events to add to one job, all or none, right after the event the writer saw.
 
     The log takes them only where the event at `after_version` is there and is of kind `after_kind` (and, for a lease,
@@ -59,7 +60,7 @@ def following(job: JobState, events: tuple[Event, ...], actor: str) -> Append:
     )
 
 
-class Recorded(msgspec.Struct, frozen=True):
+class Recorded(msgspec.Struct, frozen=True, gc=False):
     """The append is in the log. `version` and `position` are those of its last event."""
 
     job_id: UUID
@@ -68,7 +69,7 @@ class Recorded(msgspec.Struct, frozen=True):
     at: datetime
 
 
-class Conflict(msgspec.Struct, frozen=True):
+class Conflict(msgspec.Struct, frozen=True, gc=False):
     """The append was refused whole: the version was taken, or the event it follows is not there."""
 
     job_id: UUID
@@ -76,7 +77,7 @@ class Conflict(msgspec.Struct, frozen=True):
     """The version it wanted first."""
 
 
-class Blocked(msgspec.Struct, frozen=True):
+class Blocked(msgspec.Struct, frozen=True, gc=False):
     """Somebody's open transaction holds that version; whether the append wins is known when it ends. Try later."""
 
     job_id: UUID
@@ -86,7 +87,7 @@ class Blocked(msgspec.Struct, frozen=True):
 Outcome = Recorded | Conflict | Blocked
 
 
-class Lease(msgspec.Struct, frozen=True):
+class Lease(msgspec.Struct, frozen=True, gc=False):
     """A wish to run a job that became ready at `version`."""
 
     job_id: UUID

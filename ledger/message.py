@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _LAST_VERSION = 2**31 - 2
 
 
-class Message(msgspec.Struct, frozen=True):
+class Message(msgspec.Struct, frozen=True, gc=False):
     """A job that became ready at `version`, for its `attempt`-th run."""
 
     job_id: UUID

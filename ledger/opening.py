@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from ledger.runtime.statements import Executes
 
 
-class Made(msgspec.Struct, frozen=True):
+class Made(msgspec.Struct, frozen=True, gc=False):
     """A job that is on record."""
 
     job_id: UUID
@@ -160,7 +160,7 @@ class Repeated:
 
     def __call__(self, job: Mapping[str, Any]) -> Submission:
         """Return the request, checked; raise InvalidRequest with every breach."""
-        if not isinstance(job, Mapping):
+        if job.__class__ is not dict and not isinstance(job, Mapping):
             raise InvalidRequest([Breach("", "must be a mapping with the fields of a request")])
         options = tuple((name, value.__class__, value) for name, value in job.items() if name != "payload")
         try:

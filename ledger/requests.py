@@ -74,7 +74,7 @@ MEMBERS = frozenset(Enqueue.__struct_encode_fields__)
 """The fields of a request to enqueue."""
 
 
-class Submission(msgspec.Struct, frozen=True, kw_only=True):
+class Submission(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A job about to be made: what was asked for, and under which names."""
 
     request: Request

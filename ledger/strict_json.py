@@ -28,6 +28,8 @@ _SMALLEST, _LARGEST = -(2**63), 2**64 - 1
 
 _DIGITS = bytes(0x30 if 0x30 <= byte <= 0x39 else 0x20 for byte in range(256))
 _LONG_RUN = b"0" * 19
+_TOO_SHORT = min(len(_LONG_RUN), DEPTH_LIMIT)
+"""Below so many bytes nothing can be too deep or too large."""
 _LONG_NUMBER = re.compile(rb"(?<![0-9.eE+])-?[0-9]{19,}(?![0-9.eE])")
 _STEPS = bytes({0x5B: 1, 0x7B: 1}.get(byte, 0xFF) for byte in range(256))
 _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
@@ -50,7 +52,7 @@ def decode(text: bytes) -> dict[str, Any]:
 
 def check_written(text: bytes) -> None:
     """Refuse what a serializer wrote that `decode` would; it repeats no member."""
-    if _may_be_deep(text) or _may_overflow(text):
+    if len(text) >= _TOO_SHORT and (_may_be_deep(text) or _may_overflow(text)):
         _check_exactly(text)
 
 
