@@ -7,6 +7,7 @@ that several threads want at once share one (`ledger.appender`).
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
@@ -19,11 +20,11 @@ from ledger.errors import CorruptHistory
 from ledger.events import KINDS, NO_TRACE, Entry, Event, Leased, Priority, Trace
 from ledger.log import Append, Blocked, Conflict, Lease, Outcome, Recorded
 from ledger.runtime.clock import DatabaseClock
+from ledger.runtime.question import Insertion
 from ledger.runtime.statements import statement
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from datetime import datetime
     from uuid import UUID
 
     from ledger.runtime.database import Database
@@ -38,10 +39,15 @@ LOCK_TIMEOUT = "50ms"
 
 _APPEND = statement("ledger", "append_events")
 _LEASE = statement("ledger", "lease_jobs")
-_OPEN = statement("ledger", "open_job")
+_OPEN = Insertion(
+    "open_job",
+    statement("ledger", "open_job"),
+    "job_id", "kind", "queue", "priority", "actor", "data", "body", "meta",
+)  # fmt: skip
 _HISTORIES = statement("ledger", "select_histories")
 _NOW = statement("ledger", "select_now")
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TRACE = msgspec.json.Decoder(Trace)
 _PRIORITIES = tuple(Priority)
 
@@ -66,20 +72,19 @@ class PostgresLog:
     def _open(self, append: Append) -> Recorded:
         (event,) = append.events
         data, body = encode(event)
-        parameters = {
-            "job_id": append.job_id,
-            "kind": KINDS[type(event)].value,
-            "queue": append.queue,
-            "priority": int(append.priority),
-            "actor": append.actor,
-            "data": orjson.dumps(data).decode(),
-            "body": None if body is None else body.decode(),
-            "meta": None if append.trace is NO_TRACE else msgspec.json.encode(append.trace).decode(),
-        }
         with self._database.connection() as connection:
-            row = connection.execute(_OPEN, parameters, binary=True).fetchone()
-        assert row is not None
-        return Recorded(append.job_id, 1, *row)
+            position, microseconds = _OPEN.insert(
+                connection,
+                append.job_id.hex,
+                KINDS[type(event)].value,
+                append.queue,
+                str(int(append.priority)),
+                append.actor,
+                orjson.dumps(data).decode(),
+                None if body is None else body.decode(),
+                None if append.trace is NO_TRACE else msgspec.json.encode(append.trace).decode(),
+            )
+        return Recorded(append.job_id, 1, position, _EPOCH + timedelta(microseconds=microseconds))
 
     def lease(self, leases: Sequence[Lease], worker_id: str) -> list[tuple[Entry, ...]]:
         with self._database.connection() as connection:

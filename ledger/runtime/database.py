@@ -54,6 +54,7 @@ class Database:
         self._name = name
         self._failed_at = float("-inf")
         self._pool = self._new_pool()
+        self._opened: object = None
         self._parents: list[object] = []
         """Pools of the processes we were forked from: kept, for to let go of one is to touch it."""
         self._forking = threading.Lock()
@@ -67,7 +68,9 @@ class Database:
         """
         if self._pid != os.getpid():
             self._begin_anew()
-        self._pool.open()
+        if self._pool is not self._opened:
+            self._pool.open()
+            self._opened = self._pool
         with reachable(self.url):
             connection = self._take()
             try:

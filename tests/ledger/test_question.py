@@ -5,7 +5,7 @@ from __future__ import annotations
 import psycopg
 import pytest
 
-from ledger.runtime.question import Question
+from ledger.runtime.question import Insertion, Question
 
 
 def test_it_answers_on_every_connection_and_again(database):
@@ -47,3 +47,22 @@ def test_what_goes_wrong_is_told_as_the_driver_tells_it(database):
             with pytest.raises(psycopg.OperationalError):
                 question.ask(connection)
         assert connection.closed
+
+
+def test_an_insertion_takes_a_row_on_every_connection_and_again(database):
+    statement = b"insert into words (n, word) values (%(n)s, %(word)s) returning n, length(word)"
+    with psycopg.connect(database, autocommit=True) as one, psycopg.connect(database, autocommit=True) as other:
+        one.execute("create table words (n bigint primary key, word text)")
+        insertion = Insertion("words", statement, "n", "word")
+        assert insertion.insert(one, "1", "\u00e9t\u00e9") == (1, 3)
+        assert insertion.insert(other, "7000000000", "") == (7_000_000_000, 0)
+        one.execute("deallocate all")
+        assert insertion.insert(one, "2", "'; drop table words") == (2, 19)
+        with pytest.raises(psycopg.errors.UniqueViolation):
+            insertion.insert(one, "2", "again")
+        one.prepare_threshold = None
+        assert insertion.insert(one, "3", "x") == (3, 1)
+        assert one.execute("select word from words order by n").fetchall()[:2] == [
+            ("\u00e9t\u00e9",),
+            ("'; drop table words",),
+        ]
