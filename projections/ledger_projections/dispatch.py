@@ -196,7 +196,8 @@ class Dispatcher:
         self._cursor = moved
         self.dispatched += len(found.ready)
         self._was_full = found.full
-        return found.full or bool(jobs)
+        # To hurry after those who are telling us would only add what they are adding.
+        return found.full or (bool(jobs) and not self.told.lately)
 
     def _glance(self, connection: AnyConnection, cursor: Cursor) -> _Found | None:
         """Read what there is if that is little and new, as it is while jobs come one by one; else return None."""

@@ -7,6 +7,8 @@ will do.
 
 from __future__ import annotations
 
+import time
+from math import inf
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
 KEPT = 20_000
 """Names in each of two shares, of which the older is forgotten when the younger is full. The log is read many times a
 second."""
+LATELY = 1.0
+"""Seconds."""
 
 
 class Told:
@@ -25,11 +29,18 @@ class Told:
     def __init__(self) -> None:
         self._young: set[bytes] = set()
         self._old: set[bytes] = set()
+        self._told_at = -inf
+
+    @property
+    def lately(self) -> bool:
+        """Whether somebody is telling: what we have not been told of is then most likely about to be."""
+        return time.monotonic() - self._told_at < LATELY
 
     def add(self, names: Iterable[bytes]) -> None:
         if len(self._young) >= KEPT:
             self._old, self._young = self._young, set()
         self._young.update(names)
+        self._told_at = time.monotonic()
 
     def others(self, jobs: Sequence[Ready]) -> Sequence[Ready]:
         """Return the jobs whose messages nobody has told of."""

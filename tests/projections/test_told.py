@@ -279,3 +279,13 @@ def test_who_only_looks_is_not_woken_for_what_is_on_its_stream_already(dispatche
         before = heard.looks
         ledger.close()
         until(lambda: heard.looks >= before)
+
+
+def test_a_dispatcher_does_not_run_after_those_who_are_telling_it(dispatcher, lives):
+    enqueue(lives.log)
+    assert dispatcher.run_once(), "nobody tells: whoever came by itself may not be alone"
+    drain(dispatcher)
+    dispatcher.told.add([name(mint())])
+    enqueue(lives.log)
+    assert not dispatcher.run_once()
+    assert dispatcher.dispatched == 3
