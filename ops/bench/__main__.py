@@ -90,17 +90,17 @@ def report_(write: bool) -> None:
 
 
 @main.command()
-@click.option("--scale", type=click.FloatRange(0.01, 10), default=1.0, help="Multiply all amounts. [default: 1]")
-def guard(scale: float) -> None:
+@click.option("--record", is_flag=True, help="Keep this run among those from which the floors come.")
+def guard(record: bool) -> None:
     """Compare Ledger with raw Postgres in one run; exit 1 below a floor.
 
-    The floors are in ops/bench/floors.json and hold for ratios, so a slower
-    machine does not matter; a busy one still does. That is why this is not part of
-    the tests or of `make check`: run it on a quiet machine, before and after a
-    change to a hot path.
+    Two minutes. A floor is 0.7 of the lowest of the runs in ops/bench/floors.json.
+    They hold for ratios, so a slower machine does not matter; a busy one still
+    does. That is why this is not part of the tests or of `make check`: run it on a
+    quiet machine, before and after a change to a hot path.
     """
     with reported():
-        kept = guard_.check(scale, _say)
+        kept = guard_.check(_say, record=record)
     sys.exit(0 if kept else 1)
 
 

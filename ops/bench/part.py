@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from ledger.cli_output import Failure
 from ops.bench.catalogue import ASYNC, MANY, PEERS, PLAIN, TWO
-from ops.bench.measures import biglog, growth, queueing, raw, resting, starting, web
+from ops.bench.measures import allocating, biglog, growth, queueing, raw, resting, starting, web
 from ops.bench.servers import Servers
 from ops.bench.session import Session
 from ops.bench.sizes import Sizes
@@ -97,6 +97,11 @@ def _web(_: Job, servers: Servers, sizes: Sizes, place: Path) -> dict[str, Any]:
         return web.measure(session, sizes, place)
 
 
+def _allocating(_: Job, servers: Servers, sizes: Sizes, place: Path) -> dict[str, Any]:
+    with Session(PEERS["ledger"], PLAIN, servers, place) as session:
+        return allocating.measure(session, sizes)
+
+
 def _grown(job: Job, servers: Servers, sizes: Sizes, place: Path) -> dict[str, Any]:
     (name,) = job.measures
     with Session(PEERS[job.peer], PLAIN, servers, place) as session:
@@ -109,7 +114,9 @@ def _log(_: Job, servers: Servers, sizes: Sizes, place: Path) -> dict[str, Any]:
 
 
 GROWTH = {"backlog": growth.backlog, "snapshot": growth.snapshot}
-OWN: dict[str, Callable[[Job, Servers, Sizes, Path], dict[str, Any]]] = {"idle": _resting, "http": _web, "log": _log}
+OWN: dict[str, Callable[[Job, Servers, Sizes, Path], dict[str, Any]]] = {
+    "idle": _resting, "http": _web, "allocations": _allocating, "log": _log,
+}  # fmt: skip
 
 
 def keep(out: Path, job: Job, figures: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from ops.bench.sizes import Sizes
 
-OURS = ("start", "idle", "http")
+OURS = ("start", "idle", "http", "allocations")
 LOG = "log"
 MEASURES = ("raw", *SESSION, *MODES.values(), *OURS, *GROWTH, LOG)
 QUICK = ("raw", *SESSION, "async", "many", *OURS)

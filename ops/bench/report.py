@@ -145,7 +145,11 @@ def _cpu(results: Results) -> str:
         for peer in PEERS
         if results.summary(peer, "cpu_worker_us")
     ]
-    return _table(("µs a job", *kinds), rows)
+    asked = _shown(results, "ledger", "worker_allocations_a_job")
+    return (
+        _table(("µs a job", *kinds), rows)
+        + f"\n\nLedger's worker asks for memory (malloc, calloc, realloc) a job: {asked}."
+    )
 
 
 def _group(results: Results, peer: str, prefix: str) -> str:

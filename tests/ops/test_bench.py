@@ -6,6 +6,8 @@ import doctest
 import json
 import os
 import subprocess
+import sys
+from contextlib import nullcontext
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -13,7 +15,7 @@ from click.testing import CliRunner
 
 from ledger import dev
 from ops.bench import __main__ as command
-from ops.bench import figures, guard, part, plan, plots, report, results, running, sizes
+from ops.bench import allocations, figures, guard, part, plan, plots, report, results, running, sizes
 from ops.bench.catalogue import PEERS, PLAIN
 from ops.bench.measures import biglog, queueing
 from ops.bench.servers import Servers
@@ -146,13 +148,61 @@ def test_what_is_written_by_hand_stays(found, tmp_path):
     assert json.loads((tmp_path / "results" / "results.json").read_text())["values"] == found.values
 
 
-def test_the_guard_holds_ratios_against_its_floors(found):
+ONE_BY_ONE, TEN = "enqueue one by one / raw INSERT + commit", "drain / raw INSERT + commit on ten connections"
+
+
+def test_a_ratio_is_of_two_figures_of_one_run(found):
     ratios = guard.ratios(found.medians())
-    assert ratios["enqueue one by one / raw INSERT + commit"] == 0.95
-    assert "drain / raw INSERT + commit on ten connections" not in ratios
-    assert set(json.loads(guard.FLOORS.read_text())) == set(guard.RATIOS)
-    assert not guard.holds(None, 0.5)
-    assert guard.holds(0.5, 0.5)
+    assert ratios[ONE_BY_ONE] == 0.95
+    assert TEN not in ratios, "not measured"
+
+
+def test_a_floor_is_a_share_of_the_lowest_that_was_recorded():
+    assert guard.floors([{ONE_BY_ONE: 0.9}, {ONE_BY_ONE: 0.8, TEN: 2.0}]) == {ONE_BY_ONE: 0.8 * 0.7, TEN: 2.0 * 0.7}
+    text = json.dumps({"how": "so", "runs": [{ONE_BY_ONE: float(n)} for n in range(5)]})
+    content = json.loads(guard.recorded(text, {ONE_BY_ONE: 9.0}))
+    assert content == {"how": "so", "runs": [{ONE_BY_ONE: value} for value in (1.0, 2.0, 3.0, 4.0, 9.0)]}
+
+
+@pytest.mark.parametrize(
+    ("ratios", "passes"),
+    [
+        ({ONE_BY_ONE: 0.5, TEN: 2.0}, True),
+        ({ONE_BY_ONE: 0.49, TEN: 2.0}, False),
+        ({ONE_BY_ONE: 0.5}, False),
+    ],
+)
+def test_the_guard_fails_below_a_floor_and_for_what_was_not_measured(ratios, passes):
+    told = []
+    assert guard.hold(ratios, {ONE_BY_ONE: 0.5, TEN: 2.0}, told.append) is passes
+    assert sum("BELOW" in line for line in told) == (not passes)
+
+
+@pytest.mark.parametrize(("slower", "code"), [(1.0, 0), (0.8, 0), (0.6, 1)])
+def test_the_guards_command_fails_when_ledger_has_become_slower(monkeypatch, servers, tmp_path, slower, code):
+    """On figures that are as they were recorded, but for Ledger's."""
+    runs = json.loads(guard.FLOORS.read_text())["runs"]
+    assert len(runs) == guard.KEPT
+    assert all(set(run) == set(guard.RATIOS) for run in runs)
+    lowest = {name: min(run[name] for run in runs) for name in guard.RATIOS}
+    monkeypatch.setattr(guard, "ratios", lambda _: {name: value * slower for name, value in lowest.items()})
+    monkeypatch.setattr(guard.running.Run, "do", lambda *_: True)
+    monkeypatch.setattr(guard, "RUNS", tmp_path)
+    monkeypatch.setattr(guard.servers, "opened", lambda: nullcontext(Servers(servers.database_url, "redis://x")))
+    monkeypatch.setattr(guard.running, "begin", lambda *_, **__: running.Run(tmp_path, guard.SIZES, None, print))
+    (tmp_path / results.OPTIONS).write_text(json.dumps(ABOUT))
+    assert CliRunner().invoke(command.main, ["guard"]).exit_code == code
+
+
+def test_allocations_are_counted_one_by_one_and_the_process_ends_well(tmp_path):
+    program = (
+        "import sys, pathlib; from itertools import repeat; from ops.bench import allocations\n"
+        "path = pathlib.Path(sys.argv[1]); counter = allocations.Counter(path); allocations.count_if_asked(path)\n"
+        "before = counter.count; kept = [object() for _ in repeat(None, 10_000)]; print(counter.count - before)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program, str(tmp_path / "counter")], cwd=command.ROOT, check=True,
+                          capture_output=True, text=True, timeout=60)  # fmt: skip
+    assert (10_000 <= int(done.stdout) < 10_500) is allocations.is_possible()
 
 
 def test_a_measure_that_is_added_later_joins_the_others(tmp_path):

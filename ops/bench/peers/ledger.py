@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ledger import Ledger
+from ops.bench import allocations
 from ops.bench.peers.setting import EACH, MODE, PROCESSES, become, mark
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 IN_FLIGHT = 500
+
+allocations.count_if_asked(Path(os.environ["BENCH_STAMPS"]) / allocations.FILE)
 
 ledger = Ledger()
 
