@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import signal
 import sys
+import time
 from typing import TYPE_CHECKING
 
 import click
@@ -45,7 +46,9 @@ class Names(click.ParamType):
 
 
 @click.group(invoke_without_command=True, epilog="A part that fails is told and left out; --resume tries it again.")
-@click.option("--quick", is_flag=True, help="Two minutes: four systems, small sizes, once.")
+@click.option(
+    "--quick", is_flag=True, help="Under two minutes, once the peers are installed: four systems, small sizes, once."
+)
 @click.option("--full", is_flag=True, help="The whole sizes for growth: 20 million events, a million jobs. Hours.")
 @click.option("--scale", type=click.FloatRange(0.001, 100), default=1.0, help="Multiply all amounts. [default: 1]")
 @click.option("--repetitions", type=click.IntRange(1, 99), help="[default: 3]")
@@ -76,9 +79,14 @@ def main(
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that everything is stopped and cleared away
     wanted = peers or list(QUICK_PEERS if quick else PEERS)
     amounts = sizes.chosen(quick=quick, full=full, scale=scale, repetitions=repetitions)
+    begun = time.monotonic()
     with reported():
-        measure(wanted, only or list(plan.QUICK if quick else plan.MEASURES), amounts, resume=resume)
-        _report(write=write)
+        try:
+            measure(wanted, only or list(plan.QUICK if quick else plan.MEASURES), amounts, resume=resume)
+            _report(write=write)
+        finally:
+            minutes, seconds = divmod(round(time.monotonic() - begun), 60)
+            _say(f"elapsed: {minutes} min {seconds} s, with what had to be installed")
 
 
 @main.command("report")
