@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 from ledger_workers.board import Board
 from ledger_workers.executors.loop import LoopThread
+from ledger_workers.executors.places import Places
 from ledger_workers.executors.processes import Processes
-from ledger_workers.executors.threads import Threads
 from ledger_workers.leases import Leases, Run
 from ledger_workers.runner import Runner
 from ledger_workers.slots import Slots
@@ -186,11 +186,12 @@ def test_a_run_that_begins_at_this_very_moment_is_not_over_its_time(ledger: Ledg
 
         (run,) = Leases(ledger.log, board, "w-1").take([Message(ledger.enqueue("quick"), 1, 1, "quick")])
         slots, loop, processes = Slots(1), LoopThread(), Processes(APP)
-        watch = Watch({run.line: run}, Threads(0, lambda _: None), slots, ledger.database, conclude)
         runner = Runner(
             ledger.handlers, [], loop=loop, processes=processes, board=board, slots=slots, max_crashes=3,
             blocking=False, conclude=conclude,
         )  # fmt: skip
+        places = Places(0, runner.run, loop, runner.is_for_the_loop)
+        watch = Watch({run.line: run}, places, slots, ledger.database, conclude)
         run.__class__ = Watched
         runner.run(run)
     (verdict,) = concluded

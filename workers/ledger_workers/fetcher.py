@@ -1,4 +1,4 @@
-"""The fetcher: free slots, messages for them, one leasing statement, and off to the threads.
+"""The fetcher: free slots, messages for them, one leasing statement, and off to the places.
 
 A message is acknowledged once its lease is on record, or known to be no use; until then it stays with Redis as pending,
 and another worker takes it over should this one die. While Redis is away, ready jobs come from the read model.
@@ -20,7 +20,7 @@ from ledger.errors import Unavailable
 from ledger_workers.pauses import LOOK_EVERY
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from datetime import timedelta
     from uuid import UUID
 
@@ -43,7 +43,7 @@ _LONGEST_WAIT_FOR_A_SLOT = 0.5
 
 
 class Fetcher:
-    """Feeds the threads; turned by two. `run_once` may raise Unavailable, of Postgres only.
+    """Feeds the places; turned by two. `run_once` may raise Unavailable, of Postgres only.
 
     When jobs are so short that more are held than run at once, one turn reads messages while the one before it leases.
     """
@@ -63,7 +63,7 @@ class Fetcher:
         poll: timedelta,
         silence: timedelta,
         drained: Callable[[], None] | None,
-        begin: Callable[[Run], None],
+        begin: Callable[[Sequence[Run]], None],
         conclude: Callable[[Run, Verdict], None],
     ) -> None:
         self._messages = messages
@@ -229,10 +229,11 @@ class Fetcher:
         self._begin_all(runs)
 
     def _begin_all(self, runs: list[Run]) -> None:
+        able: list[Run] = []
         for run in runs:
             self._meters.waited(run.state)
             if self._handlers.can_run(run.job):
-                self._begin(run)
+                able.append(run)
             elif run.settle():
                 # The message named another type than the log does, or the payload is newer than the handler.
                 state = run.state
@@ -240,6 +241,7 @@ class Fetcher:
                 self._conclude(run, lambda _, state=state: commands.release(state, "unknown_type"))
                 if run.part():
                     self._slots.free(1)
+        self._begin(able)
 
     def _tidy(self) -> None:
         if due := self._strangers.due():

@@ -1,7 +1,6 @@
 """The runner: one job through middleware and handler, and the verdict on what came of it.
 
-It lives in the handler threads, and talks to nobody: the lease brought all it needs, and the completer takes what it
-concludes.
+It lives where jobs run, and talks to nobody: the lease brought all it needs, and the completer takes what it concludes.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ _OURS = tuple(str(Path(place).parent) for place in (ledger.__file__, __file__))
 
 
 class Runner:
-    """Runs jobs, each in the thread that calls `run`; safe to share by threads.
+    """Runs jobs, each where `run` is called; safe to share by threads.
 
     `blocking`: there is middleware that may block, and must not do so on the event loop.
     """
@@ -67,15 +66,6 @@ class Runner:
         self._blocking = blocking
         self._chain = chain(middleware, self._call)
 
-    def work(self, run: Run, following: Callable[[], Run | None]) -> Run | None:
-        """Run the job, on the loop if it belongs there, and then those that follow as well; return the first that does
-        not.
-        """
-        if self._is_for_the_loop(run):
-            return self._loop.drive(run, self.run, lambda: self._sorted(following()))
-        self.run(run)
-        return None
-
     def run(self, run: Run) -> None:
         """Run the job and hand in the verdict; never raises. A run that was settled while it waited is left alone."""
         try:
@@ -92,10 +82,8 @@ class Runner:
             if run.part():
                 self._slots.free(1)
 
-    def _sorted(self, run: Run | None) -> tuple[Run | None, bool]:
-        return run, run is not None and self._is_for_the_loop(run)
-
-    def _is_for_the_loop(self, run: Run) -> bool:
+    def is_for_the_loop(self, run: Run) -> bool:
+        """Say whether the whole job is run on the event loop."""
         return not self._blocking and self._handlers[run.job.type].is_async and not self._is_apart(run)
 
     def _run(self, run: Run) -> None:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from ledger.events import EnqueueReason
     from ledger.runtime.database import Database
     from ledger.verdicts import Verdict
-    from ledger_workers.executors.threads import Threads
+    from ledger_workers.executors.places import Places
     from ledger_workers.leases import Run
     from ledger_workers.slots import Slots
 
@@ -49,13 +49,13 @@ class Watch:
     def __init__(
         self,
         runs: dict[int, Run],
-        threads: Threads,
+        places: Places,
         slots: Slots,
         database: Database,
         conclude: Callable[[Run, Verdict], None],
     ) -> None:
         self._runs = runs
-        self._threads = threads
+        self._places = places
         self._slots = slots
         self._database = database
         self._conclude = conclude
@@ -90,8 +90,8 @@ class Watch:
             self._tell_void([run for run in open_runs if run.began_at and now - run.leased_at > _ASK_AFTER])
 
     def give_back(self, reason: EnqueueReason) -> None:
-        """Release the jobs that no thread has begun."""
-        for run in self._threads.withdraw():
+        """Release the jobs whose turn has not come."""
+        for run in self._places.withdraw():
             self.release(run, reason)
             if run.part():
                 self._slots.free(1)

@@ -1,4 +1,4 @@
-"""A worker process: fetcher, handler threads and completer, joined by queues, and the order in which they leave.
+"""A worker process: fetcher, places for handlers and completer, joined by queues, and the order in which they leave.
 
 It is started by the supervisor, which beats for it, sees its end, and reads its board. SIGTERM, or the end of the
 supervisor, makes it stop fetching, finish what runs while there is time, and give the rest back.
@@ -15,8 +15,8 @@ import structlog
 
 from ledger_workers.completer import Completer
 from ledger_workers.executors.loop import LoopThread
+from ledger_workers.executors.places import Places
 from ledger_workers.executors.processes import Processes
-from ledger_workers.executors.threads import Threads
 from ledger_workers.fetcher import Fetcher
 from ledger_workers.leases import Leases, Run
 from ledger_workers.messages import Messages
@@ -32,7 +32,7 @@ from ledger_workers.watch import Watch
 from ledger_workers.wear import UNWEARING, Wear, rationed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from ledger.client import Ledger
     from ledger.settings import Settings
@@ -94,8 +94,8 @@ class Worker:
             blocking=bool(ledger.middleware),
             conclude=conclude,
         )
-        self._threads = Threads(settings.worker_concurrency, self._work)
-        self._watch = Watch(self._runs, self._threads, slots, ledger.database, conclude)
+        self._places = Places(settings.worker_concurrency, self._runner.run, self._loop, self._runner.is_for_the_loop)
+        self._watch = Watch(self._runs, self._places, slots, ledger.database, conclude)
         self._fetcher = Fetcher(
             messages=Messages(ledger.redis_url, order, worker_id, block=settings.worker_poll_interval),
             ready=Ready(ledger.database, order.queues, ledger.handlers),
@@ -121,7 +121,6 @@ class Worker:
 
     def start(self) -> None:
         """Begin to take jobs."""
-        self._threads.start()
         self._completer.start()
         self._notes.start()
         self._watch.start()
@@ -142,7 +141,7 @@ class Worker:
         self._notes.stop()
         recorded = self._completer.stop(_TO_RECORD)
         self._fetcher.leave()
-        self._threads.stop()
+        self._places.stop()
         self._processes.close()
         self._loop.close()
         return recorded
@@ -159,14 +158,12 @@ class Worker:
         self._slots.wait_until_empty(threading.TIMEOUT_MAX)
         emptied()
 
-    def _work(self, run: Run) -> Run | None:
-        return self._runner.work(run, self._threads.next)
-
-    def _begin(self, run: Run) -> None:
-        self._runs[run.line] = run
+    def _begin(self, runs: Sequence[Run]) -> None:
+        for run in runs:
+            self._runs[run.line] = run
+            self._notes.listen(run)
         self._watch.wake()
-        self._notes.listen(run)
-        self._threads.submit(run)
+        self._places.submit(runs)
 
     def _interrupt(self) -> None:
         runs = list(self._runs.copy().values())

@@ -1,9 +1,8 @@
 """The event loop on which `async def` handlers run: one thread for all of them, started when the first one comes.
 
 Nothing a handler does ends it: who stops the loop, or raises SystemExit in a task of its own, finds it turning again.
-The thread that called waits, so the slots bound these handlers like all others. Where the application has middleware of
-its own, which may block, its layers run in the thread and only the handler on the loop; else whole jobs run there, one
-after the other, and no thread has to be woken for each (`ledger_workers.executors.series`).
+Whole jobs run there (`ledger_workers.executors.series`), but where the application has middleware of its own, which may
+block: then its layers run in a thread, which waits for the handler on the loop.
 """
 
 from __future__ import annotations
@@ -16,10 +15,10 @@ from contextlib import suppress
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
-from ledger_workers.executors.series import Series, awaited
+from ledger_workers.executors import series
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Sequence
 
     from ledger_workers.executors.series import Following, Work
     from ledger_workers.leases import Run
@@ -29,7 +28,7 @@ _TO_CANCEL = 1.0
 
 
 class LoopThread:
-    """Runs awaitables for threads, or whole jobs in their stead. Safe to share by them."""
+    """Runs whole jobs, or awaitables for threads. Safe to share by them."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -37,20 +36,16 @@ class LoopThread:
         self._thread: threading.Thread | None = None
         self._closing = threading.Event()
 
-    def drive(self, run: Run, work: Work, following: Following) -> Run | None:
-        """Do `work` on the loop, for this run and for those that `following` gives, one after the other.
-
-        The calling thread waits: its place among those who run jobs is the loop's meanwhile. Returns the first run that
-        is none for the loop, or None when there is no other.
-        """
-        series = Series(self._started(), work, following)
-        return series.wait_for(run)
+    def begin(self, runs: Sequence[Run], work: Work, following: Following) -> None:
+        """Do `work` on the loop, for each of these runs and then for those that `following` gives; returns at once."""
+        loop = self._started()
+        _call(loop, series.begin, loop, runs, work, following)
 
     def run(self, awaitable: Awaitable[Any], run: Run) -> Any:
         """Return what the awaitable returns or raise what it raises; `run.stop` cancels it."""
         loop = self._started()
         if threading.current_thread() is self._thread:
-            return awaited(loop, awaitable, run)
+            return series.awaited(loop, awaitable, run)
         result: Future[Any] = Future()
 
         def begin() -> None:
@@ -114,6 +109,6 @@ async def _settle(awaitable: Awaitable[Any], result: Future[Any]) -> None:
         result.set_result(value)
 
 
-def _call(loop: asyncio.AbstractEventLoop, function: Any) -> None:
+def _call(loop: asyncio.AbstractEventLoop, function: Any, *arguments: Any) -> None:
     if not loop.is_closed():
-        loop.call_soon_threadsafe(function)
+        loop.call_soon_threadsafe(function, *arguments)

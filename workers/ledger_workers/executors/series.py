@@ -1,4 +1,4 @@
-"""A series of jobs on the event loop, which take the place of one thread: as each ends, the next one begins there.
+"""Whole jobs on the event loop: as each ends, the next one begins there in its place.
 
 The layers around a handler are plain functions, and the innermost has to wait for a coroutine. So each job is a task
 that runs those layers in a greenlet: when they come to the handler they hand its awaitable to the task, and go on with
@@ -9,45 +9,34 @@ from __future__ import annotations
 
 import asyncio
 import os
-from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from greenlet import getcurrent, greenlet
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from ledger_workers.leases import Run
 
     Work = Callable[[Run], None]
     """One job from beginning to end; never raises."""
-    Following = Callable[[], tuple[Run | None, bool]]
-    """The next run that waits for a thread, if there is one, and whether it may run on the loop."""
+    Following = Callable[[], Run | None]
+    """The next run that may take the place of one that has ended, if there is one for the loop."""
 
 
-class Series:
-    """Runs jobs on the loop until there is none for it."""
+def begin(loop: asyncio.AbstractEventLoop, runs: Sequence[Run], work: Work, following: Following) -> None:
+    """Begin these jobs on the loop, whose thread calls, and after each whatever `following` gives."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, work: Work, following: Following) -> None:
-        self._loop = loop
-        self._work = work
-        self._following = following
-        self._rest: SimpleQueue[Run | None] = SimpleQueue()
+    def go_on(_: asyncio.Task[None]) -> None:
+        run = following()
+        if run is not None:
+            start(run)
 
-    def wait_for(self, first: Run) -> Run | None:
-        """Begin, and wait in this thread for the end; return the run that is none for the loop."""
-        self._loop.call_soon_threadsafe(self._begin, first)
-        return self._rest.get()
+    def start(run: Run) -> None:
+        loop.create_task(_job(work, run)).add_done_callback(go_on)
 
-    def _begin(self, run: Run) -> None:
-        self._loop.create_task(_job(self._work, run)).add_done_callback(self._go_on)
-
-    def _go_on(self, _: asyncio.Task[None]) -> None:
-        run, is_for_the_loop = self._following()
-        if run is not None and is_for_the_loop:
-            self._begin(run)
-        else:
-            self._rest.put(run)
+    for run in runs:
+        start(run)
 
 
 def awaited(loop: asyncio.AbstractEventLoop, awaitable: Awaitable[Any], run: Run) -> Any:
