@@ -44,6 +44,7 @@ UPCASTERS: dict[tuple[Kind, int], Callable[[dict[str, Any]], dict[str, Any]]] = 
 _EVENTS: dict[str, msgspec.json.Decoder[Any]] = {kind: msgspec.json.Decoder(type_) for type_, kind in KINDS.items()}
 _OPENING = frozenset({Kind.SCHEDULED.value, Kind.ENQUEUED.value})
 _REQUEST = msgspec.json.Decoder(Request)
+_set = msgspec.structs.force_setattr
 
 
 def rfc3339(at: datetime) -> str:
@@ -103,11 +104,11 @@ def _decode(kind: str, version: int, schema_version: int, data: str | bytes, bod
     event: Any = _EVENTS[kind].decode(data)
     if version == 1 and kind in _OPENING:
         request = _REQUEST.decode(data)
-        return msgspec.structs.replace(
-            event, request=msgspec.structs.replace(request, payload=b"{}" if body is None else body)
-        )
-    if body is not None and kind == Kind.SUCCEEDED:
-        return msgspec.structs.replace(event, result=body)
+        # Nobody has seen these two yet; copies of them would cost more than to read them.
+        _set(request, "payload", b"{}" if body is None else body)
+        _set(event, "request", request)
+    elif body is not None and kind == Kind.SUCCEEDED:
+        _set(event, "result", body)
     return event
 
 

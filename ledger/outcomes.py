@@ -90,7 +90,7 @@ class ErrorRules(NamedTuple):
 NO_RULES = ErrorRules()
 
 
-class Ending(msgspec.Struct, frozen=True, omit_defaults=True):
+class Ending(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """How a run ended, in words that can be kept and sent: a result, or a failure, or the wish for something else."""
 
     result: bytes | None = None

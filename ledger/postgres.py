@@ -168,13 +168,13 @@ def _with_leases(
 ) -> list[tuple[Entry, ...]]:
     """Return the histories that `lease_jobs` gave, each with the lease that it tells of in place."""
     leased = {row[0]: row[12:] for row in rows}
+    actor = f"worker:{worker_id}"
     histories: list[tuple[Entry, ...]] = []
     for job_id, history in grouped(rows).items():
         position, at = leased[job_id]
         last = history[-1]
-        attempt = 1 + sum(isinstance(entry.event, Leased) for entry in history)
+        attempt = 1 + [type(entry.event) for entry in history].count(Leased)
         event = Leased(worker_id, attempt, nonces[job_id, last.version], last.at)
-        actor = f"worker:{worker_id}"
         entry = Entry(position, at, job_id, last.version + 1, last.queue, last.priority, actor, event)
         histories.append((*history, entry))
     return histories

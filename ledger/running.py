@@ -107,8 +107,8 @@ class Job(msgspec.Struct, kw_only=True, eq=False):
         if self._stop is not None:
             self._stop.set()
 
-    def listen(self, voice: Voice) -> None:
-        """Hear what the handler says from here on; for the worker."""
+    def listen(self, voice: Voice | None) -> None:
+        """Hear what the handler says from here on, or nothing more; for the worker."""
         self._voice = voice
 
     def end_at_deadline(self, left: timedelta) -> None:

@@ -22,7 +22,7 @@ import structlog
 
 from ledger.cli_failures import failure_of
 from ledger.errors import LedgerError
-from ledger.runtime import logs
+from ledger.runtime import garbage, logs
 from ledger.schedules_in_code import bring_schedules
 from ledger.settings import Queue
 from ledger_workers import streams
@@ -118,6 +118,7 @@ def _serve(mission: Mission, news: SimpleQueue[str]) -> int:
     teller = _Teller(line) if mission.tells else None
     bring_schedules(ledger, ledger.schedules, f"worker:{identity.worker_id}")
     board.beat(0)
+    garbage.settle()
     worker.start()
     log.info("worker started", worker_id=identity.worker_id, types=sorted(ledger.handlers))
     if (reason := news.get()) == _RETIRING:

@@ -114,7 +114,7 @@ class Run:
         return following(self.state, events, f"worker:{worker_id}")
 
 
-class _Wish(msgspec.Struct, frozen=True):
+class _Wish(msgspec.Struct, frozen=True, gc=False):
     """A lease asked for, and its line on the board."""
 
     lease: Lease

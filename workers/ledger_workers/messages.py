@@ -39,7 +39,7 @@ _PAUSE_AFTER_REFUSAL = 0.1
 _LONGEST_WAIT_WITHOUT_ALL = 0.5
 
 
-class Delivery(msgspec.Struct, frozen=True):
+class Delivery(msgspec.Struct, frozen=True, gc=False):
     """A message, and where it lies until it is acknowledged or put back."""
 
     queue: str

@@ -77,6 +77,7 @@ class Runner:
                     run, failed(run.state, Misbehaved(type(error).__name__), "", self._took(run), run.job.rules)
                 )
         finally:
+            run.job.listen(None)  # who listens knows the run: a ring that only the garbage collector could undo
             if run.process is not None:
                 self._processes.give_back(run)
             if run.part():
