@@ -21,6 +21,7 @@ from gunicorn.app.base import BaseApplication
 from gunicorn.glogging import Logger
 from gunicorn.http.errors import ChunkMissingTerminator, InvalidChunkSize, ParseException
 
+from ledger.runtime import garbage
 from ledger_api.problems import MEDIA_TYPE, Problem, internal_error
 from ledger_api.threads import Shares, Threads
 
@@ -79,6 +80,7 @@ class Server(BaseApplication):
             "worker_tmp_dir": "/dev/shm" if os.path.isdir("/dev/shm") else None,  # noqa: PTH112, S108 — its heartbeat file must not wait for a disk
             "pre_fork": enter,
             "child_exit": leave,
+            "post_worker_init": _settle,
             "on_exit": _say_stopped,
         }
         if "control_socket_disable" in self.cfg.settings:  # newer releases open a socket for commands: nobody asked
@@ -88,6 +90,10 @@ class Server(BaseApplication):
 
     def load(self) -> Any:
         return self._build()
+
+
+def _settle(_: object) -> None:
+    garbage.settle()
 
 
 def _say_stopped(_: object) -> None:

@@ -1,8 +1,8 @@
 """The cyclic garbage collector in processes that are all ours.
 
 Reference counts free what jobs and requests leave behind. The collector looks for cycles on top of that, by default
-after every 700 objects: a worker that holds some hundred short jobs then spends a seventh of its time on walking through
-them and finding nothing.
+after every 700 objects: a worker that holds some hundred short jobs then spends a seventh of its time on walking
+through them and finding nothing.
 """
 
 from __future__ import annotations
