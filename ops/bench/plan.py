@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 OURS = ("start", "idle", "http", "allocations")
 LOG = "log"
 MEASURES = ("raw", *SESSION, *MODES.values(), *OURS, *GROWTH, LOG)
-QUICK = ("raw", *SESSION, "async", "many", *OURS)
+QUICK = ("raw", *SESSION, "many", *OURS)
 """What two minutes are enough for."""
 ALIASES = {"bulk": "drain", "rebuild": LOG, "history": LOG, "lists": LOG, "import": "start"}
 """Measures that are taken along with others."""
