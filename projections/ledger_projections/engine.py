@@ -33,8 +33,9 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-BATCH_SIZE = 5000
-"""Events a turn: large enough that most short jobs begin and end in one, small enough to stay within `work_mem`."""
+BATCH_SIZE = 10_000
+"""Events a turn: large enough for what gathers between two turns under load, small enough to stay within `work_mem`, or
+nearly."""
 
 LOOK_INTERVAL = 1.0
 """Seconds for which the cursor in memory is trusted."""
