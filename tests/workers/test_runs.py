@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 from contextlib import closing
 from datetime import timedelta
@@ -196,6 +197,29 @@ def test_a_run_that_begins_at_this_very_moment_is_not_over_its_time(ledger: Ledg
         runner.run(run)
     (verdict,) = concluded
     assert [type(event) for event in verdict(ledger.now())] == [Succeeded]
+
+
+def test_what_a_job_leaves_behind_is_freed_without_the_garbage_collector(ledger: Ledger) -> None:
+    @ledger.job("quick")
+    def quick(job: Job) -> None:
+        job.log("heard")
+
+    @ledger.job("quick_on_the_loop")
+    async def on_the_loop() -> None: ...
+
+    def held() -> int:
+        return sum(type(each) is Run for each in gc.get_objects())
+
+    gc.collect()
+    gc.disable()
+    try:
+        before = held()
+        with working(ledger):
+            for type_ in ("quick", "quick_on_the_loop") * 5:
+                assert ended(ledger, send(ledger, type_)).state == "succeeded"
+            until(lambda: held() <= before + 1)  # one that a thread which waits has looked at last
+    finally:
+        gc.enable()
 
 
 def test_an_async_handler_over_its_time_is_cancelled(ledger: Ledger) -> None:
