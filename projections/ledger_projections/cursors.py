@@ -21,7 +21,7 @@ from ledger.runtime.statements import statement
 from ledger_projections.projection import Batch, multirange
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from uuid import UUID
 
     from psycopg.types.multirange import Multirange
@@ -35,7 +35,7 @@ _MOVE = statement("ledger_projections", "move_cursor")
 _LATE = statement("ledger_projections", "read_late")
 _WINDOW = statement("ledger_projections", "read_window")
 _XID = statement("ledger_projections", "select_xid")
-_STANDS = statement("ledger_projections", "select_stands")
+_STAND = statement("ledger_projections", "select_stand")
 _DRAWN = Question("drawn", statement("ledger_projections", "select_drawn"))
 
 
@@ -157,10 +157,17 @@ def create(connection: AnyConnection, projection: str, generation: Generation, v
 
 def take(connection: AnyConnection, projection: str, generation: Generation) -> Turn | None:
     """Take the turn; None when somebody else has it or there is no such cursor."""
-    row = connection.execute(_TAKE, {"projection": projection, "generation": generation}).fetchone()
-    if row is None:
-        return None
-    version, high, old, old_horizon, young, young_horizon, stored_origin, origin = row
+    return next(iter(take_some(connection, [projection], generation)), None)
+
+
+def take_some(connection: AnyConnection, projections: Sequence[str], generation: Generation) -> list[Turn]:
+    """Take the turns that nobody else has, of those that have a cursor."""
+    rows = connection.execute(_TAKE, {"projections": list(projections), "generation": generation}).fetchall()
+    return [_turn(connection, generation, *row) for row in rows]
+
+
+def _turn(connection: AnyConnection, generation: Generation, *row: Any) -> Turn:
+    projection, version, high, old, old_horizon, young, young_horizon, stored_origin, origin = row
     cursor = Cursor(high, Holes(ranges(old), old_horizon), Holes(ranges(young), young_horizon))
     stale = stored_origin != origin
     if stale:
@@ -186,29 +193,40 @@ def after(connection: AnyConnection, cursor: Cursor, seen: Seen) -> Cursor:
     return cursor.advance(seen.late, seen.high, seen.gaps, seen.xmin, xid)
 
 
-def stands(connection: AnyConnection, projection: str, generation: Generation, version: int, cursor: Cursor) -> bool:
-    """Say whether the stored cursor is still this one, which has no holes, and of this version."""
-    names = {"projection": projection, "generation": generation, "version": version, "high": cursor.high}
-    return connection.execute(_STANDS, names).fetchone() == (True,)
+def stand(connection: AnyConnection, versions: Mapping[str, int], generation: Generation, cursor: Cursor) -> bool:
+    """Say whether the stored cursors of these projections are all still this one, which has no holes, and of these
+    versions.
+    """
+    names = {"projections": list(versions), "versions": list(versions.values())}
+    row = connection.execute(_STAND, {**names, "generation": generation, "high": cursor.high}).fetchone()
+    return row == (True,)
 
 
 def move(connection: AnyConnection, turn: Turn, cursor: Cursor) -> None:
     """Store where the turn's cursor has come to; raise Overtaken when it is not where this turn found it."""
-    if cursor == turn.cursor and not turn.reanchored:
+    move_some(connection, [turn], cursor)
+
+
+def move_some(connection: AnyConnection, turns: Sequence[Turn], cursor: Cursor) -> None:
+    """Store where the cursors of these turns, all at the same place, have come to; raise Overtaken when one of them is
+    not where its turn found it.
+    """
+    first = turns[0]
+    if cursor == first.cursor and not any(turn.reanchored for turn in turns):
         return
     parameters: dict[str, Any] = {
-        "projection": turn.projection,
-        "generation": turn.generation,
-        "version": turn.version,
-        "expected_high": turn.cursor.high,
+        "projections": [turn.projection for turn in turns],
+        "versions": [turn.version for turn in turns],
+        "generation": first.generation,
+        "expected_high": first.cursor.high,
         "high": cursor.high,
         "old_holes": multirange(cursor.old.ranges),
         "old_horizon": cursor.old.horizon,
         "young_holes": multirange(cursor.young.ranges),
         "young_horizon": cursor.young.horizon,
-        "origin": turn.origin,
+        "origin": first.origin,
     }
-    if connection.execute(_MOVE, parameters).rowcount == 0:
+    if connection.execute(_MOVE, parameters).rowcount < len(turns):
         raise Overtaken
 
 

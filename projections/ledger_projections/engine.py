@@ -4,6 +4,10 @@ The transaction is REPEATABLE READ, so that the cursor's read and every fold see
 asynchronously: a crash that takes the end of it away takes rows and cursor together. A turn that another projector has
 overtaken is rolled back.
 
+One engine folds several projections in the same transaction, each with a cursor of its own. Those that stand at the same
+place share what is read, and as all see the same snapshot they come to the same place. When one of them fails by itself,
+each has a turn of its own, so that it stops no other.
+
 The cursor is also kept in memory, so a turn without work is one question, or none where the dispatcher of the same
 process has just asked it. Once a second the stored cursor is looked at: another projector may have moved it, or another
 generation may have come to be the live one.
@@ -29,6 +33,7 @@ from ledger_projections.projection import SCHEMAS, Batch, Generation, Projection
 if TYPE_CHECKING:
     from ledger.cursor import Cursor
     from ledger.runtime.database import Database
+    from ledger_projections.cursors import Seen, Turn
     from ledger_projections.projection import AnyConnection
 
 log = structlog.get_logger()
@@ -43,6 +48,9 @@ LOOK_INTERVAL = 1.0
 POISON = (psycopg.DataError, psycopg.IntegrityError)
 """What the data in an event can cause. Anything else is our bug or the server's trouble, and parks nothing."""
 
+BUGS = (psycopg.ProgrammingError, psycopg.NotSupportedError, psycopg.InternalError)
+"""What is wrong with one projection and not with the server."""
+
 _ENTER = statement("ledger_projections", "enter_schema")
 _LOCK = statement("ledger_projections", "lock_projection")
 _STANDING = statement("ledger_projections", "select_standing")
@@ -51,41 +59,44 @@ _TABLES = statement("ledger_projections", "name_tables")
 
 
 class Engine:
-    """Folds the log into one generation of one projection. Any number may run for it; one is active at a time."""
+    """Folds the log into one generation of some projections. Any number may run for them; one is active at a time."""
 
     def __init__(
         self,
         database: Database,
-        projection: Projection,
+        *projections: Projection,
         generation: Generation = "live",
         batch_size: int = BATCH_SIZE,
         end: cursors.End | None = None,
     ) -> None:
-        self.name = f"projection {projection.name}" + ("" if generation == "live" else f" ({generation})")
-        self.projection = projection
+        names = ", ".join(projection.name for projection in projections)
+        self.name = f"projection {names}" + ("" if generation == "live" else f" ({generation})")
         self.generation: Generation = generation
         self._database = database
+        self._projections = {projection.name: projection for projection in projections}
         self._batch_size = batch_size
-        self._cursor: Cursor | None = None
+        self._place: Cursor | None = None
         self._trusted_until = 0.0
         self._tail = cursors.Tail(end)
+        self._apart: list[Engine] = []
 
     def prepare(self) -> None:
-        """Make the read model ready to be filled. Safe to call at once from several processes.
+        """Make the read models ready to be filled. Safe to call at once from several processes.
 
         Rows without a cursor, or a cursor without its tables, say nothing: such a read model begins anew. One that
         another version of the code fills is left alone; a rebuild replaces it.
         """
         self._trusted_until = 0.0
-        with self._database.connection() as connection, connection.transaction():
-            prepare(connection, self.projection, self.generation)
+        for projection in self._projections.values():
+            with self._database.connection() as connection, connection.transaction():
+                prepare(connection, projection, self.generation)
 
     def run_once(self) -> bool:
-        trusted = self._cursor if time.monotonic() < self._trusted_until else None
+        trusted = self._place if time.monotonic() < self._trusted_until else None
         if self._tail.is_known_to_be_read(trusted):
             return False
         with self._database.connection() as connection:
-            if self._tail.is_read(connection, self._cursor) and (trusted is not None or self._stands(connection)):
+            if self._tail.is_read(connection, self._place) and (trusted is not None or self._stands(connection)):
                 return False
             self._trusted_until = 0.0
             try:
@@ -94,32 +105,71 @@ class Engine:
                     busy = self._turn(connection)
             except (SerializationFailure, cursors.Overtaken):
                 return True
+            except BUGS:
+                if len(self._projections) == 1:
+                    raise
+                busy = None
+        if busy is None:
+            return self._run_apart()
         self._trusted_until = time.monotonic() + LOOK_INTERVAL
         return busy
 
     def _stands(self, connection: AnyConnection) -> bool:
-        """Trust the cursor in memory for another while, if the stored one is the same."""
-        assert self._cursor is not None
-        names = self.projection.name, self.generation, self.projection.version
-        if not cursors.stands(connection, *names, self._cursor):
+        """Trust the place in memory for another while, if it is still that of all stored cursors."""
+        assert self._place is not None
+        versions = {name: projection.version for name, projection in self._projections.items()}
+        if not cursors.stand(connection, versions, self.generation, self._place):
             return False
         self._trusted_until = time.monotonic() + LOOK_INTERVAL
         return True
 
     def _turn(self, connection: AnyConnection) -> bool:
-        turn = cursors.take(connection, self.projection.name, self.generation)
-        if turn is None or turn.version != self.projection.version:
-            return False
-        seen = cursors.read(connection, turn.cursor, self._batch_size)
+        taken = [
+            turn
+            for turn in cursors.take_some(connection, list(self._projections), self.generation)
+            if turn.version == self._projections[turn.projection].version
+        ]
+        places: dict[Cursor, list[Turn]] = {}
+        for turn in taken:
+            places.setdefault(turn.cursor, []).append(turn)
+        read = [self._read(connection, turns) for turns in places.values()]
+        if len(read) == 1 and len(taken) == len(self._projections):
+            self._place, seen = read[0]
+            if seen.empty:
+                self._tail.nothing_seen(connection, self._place, seen.xmin)
+        else:
+            self._place = None
+        return any(seen.full for _, seen in read)
+
+    def _read(self, connection: AnyConnection, turns: list[Turn]) -> tuple[Cursor, Seen]:
+        """Read for cursors at the same place, apply what there is, and move them on."""
+        place = turns[0].cursor
+        seen = cursors.read(connection, place, self._batch_size)
         if not seen.empty:
             enter(connection, SCHEMAS[self.generation])
-            batch = seen.batch(parked.jobs(connection, self.projection.name, self.generation))
-            apply(connection, self.projection, self.generation, batch)
-        self._cursor = cursors.after(connection, turn.cursor, seen)
-        cursors.move(connection, turn, self._cursor)
-        if seen.empty:
-            self._tail.nothing_seen(connection, self._cursor, seen.xmin)
-        return seen.full
+            out = parked.jobs_of(connection, [turn.projection for turn in turns], self.generation)
+            for turn in turns:
+                batch = seen.batch(out.get(turn.projection, ()))
+                apply(connection, self._projections[turn.projection], self.generation, batch)
+        moved = cursors.after(connection, place, seen)
+        cursors.move_some(connection, turns, moved)
+        return moved, seen
+
+    def _run_apart(self) -> bool:
+        """Give each projection a turn of its own; raise what the first of those raised that failed."""
+        self._apart = self._apart or [
+            Engine(self._database, projection, generation=self.generation, batch_size=self._batch_size)
+            for projection in self._projections.values()
+        ]
+        busy, failure = False, None
+        for engine in self._apart:
+            try:
+                busy |= engine.run_once()
+            except BUGS as error:
+                failure = failure or error
+        if failure is not None:
+            raise failure
+        return busy
 
 
 def prepare(connection: AnyConnection, projection: Projection, generation: Generation) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from ledger.runtime.statements import statement
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from uuid import UUID
 
     from ledger_projections.projection import AnyConnection, Generation
@@ -28,8 +29,18 @@ def register(projection: str, generation: Generation) -> str:
 
 def jobs(connection: AnyConnection, projection: str, generation: Generation) -> tuple[UUID, ...]:
     """Return the jobs that are parked."""
-    rows = connection.execute(_SELECT, {"projection": register(projection, generation)})
-    return tuple(job_id for (job_id,) in rows)
+    return jobs_of(connection, [projection], generation).get(projection, ())
+
+
+def jobs_of(
+    connection: AnyConnection, projections: Sequence[str], generation: Generation
+) -> dict[str, tuple[UUID, ...]]:
+    """Return the jobs that are parked, by projection; one that has none is left out."""
+    names = {register(projection, generation): projection for projection in projections}
+    found: dict[str, list[UUID]] = {}
+    for name, job_id in connection.execute(_SELECT, {"projections": list(names)}):
+        found.setdefault(names[name], []).append(job_id)
+    return {projection: tuple(job_ids) for projection, job_ids in found.items()}
 
 
 def park(connection: AnyConnection, projection: str, generation: Generation, position: int, error: str) -> UUID:

@@ -1,8 +1,9 @@
-"""The projector: one loop for each read model and one for dispatch, and an ear for the wake-up call.
+"""The projector: a loop for the read models and one for dispatch, and an ear for the wake-up call.
 
 Only dispatch is woken, for a worker waits at the other end; read models look by themselves four times a second, and so
-fold many events at a time. A read model that an older version of the code has filled is rebuilt first, while readers go
-on with the old one. Every loop waits for its servers: the projector may start before them.
+fold many events at a time. A read model that an older version of the code has filled is rebuilt by a loop of its own,
+while readers go on with the old one and the other read models with the log. Every loop waits for its servers: the
+projector may start before them.
 """
 
 from __future__ import annotations
@@ -42,6 +43,9 @@ READ_MODEL_PAUSE = timedelta(milliseconds=250)
 planned once for all that has gathered. A full batch is followed at once."""
 
 
+RENEWED_PAUSE = timedelta(hours=1)
+
+
 class Prepared:
     """A service that makes ready what it needs in its first turn, and tries again until that works."""
 
@@ -58,6 +62,15 @@ class Prepared:
         except (UndefinedTable, InvalidSchemaName) as error:
             raise Unavailable("the database is not migrated; run `ledger db migrate`") from error
         return self._service.run_once()
+
+
+class Renewed:
+    """What is left to do once all read models are of this version of the code: nothing."""
+
+    name = "renewal of read models"
+
+    def run_once(self) -> bool:
+        return False
 
 
 class Projector:
@@ -77,8 +90,13 @@ class Projector:
         self._dispatch = _loop(
             Prepared(self.dispatcher, self.dispatcher.prepare), stop, DISPATCH_PAUSES, laziest=DISPATCH_LAZIEST
         )
-        models = [self._read_model(database, projection) for projection in projections]
-        self.loops = [self._dispatch, *(_loop(model, stop, (READ_MODEL_PAUSE, READ_MODEL_PAUSE)) for model in models)]
+        models = Engine(database, *projections, end=self._end)
+        renewals = [lambda each=projection: self._renew(database, each) for projection in projections]
+        self.loops = [
+            self._dispatch,
+            _loop(Prepared(models, models.prepare), stop, (READ_MODEL_PAUSE, READ_MODEL_PAUSE)),
+            _loop(Prepared(Renewed(), *renewals), stop, (RENEWED_PAUSE, RENEWED_PAUSE)),
+        ]
 
     def run(self) -> None:
         """Turn until `stop` is set, then let every turn end."""
@@ -90,10 +108,6 @@ class Projector:
     def _look(self) -> None:
         self.dispatcher.expect()
         self._dispatch.wake()
-
-    def _read_model(self, database: Database, projection: Projection) -> Prepared:
-        engine = Engine(database, projection, end=self._end)
-        return Prepared(engine, engine.prepare, lambda: self._renew(database, projection))
 
     def _renew(self, database: Database, projection: Projection) -> None:
         if is_outdated(database, projection):

@@ -112,7 +112,7 @@ class _Rebuild:
 
     def finish(self, projection: Projection) -> Rebuilt | None:
         """Catch up, compare and swap."""
-        engine = Engine(self._database, projection, "next")
+        engine = Engine(self._database, projection, generation="next")
         while not self._stop.is_set() and engine.run_once():
             pass
         if self._stop.is_set():

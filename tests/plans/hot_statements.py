@@ -135,7 +135,7 @@ NOT_HOT: dict[str, str] = {
     "take_turn": "reads one row of the cursors",
     "move_cursor": "changes one row of the cursors",
     "create_cursor": "once a projection",
-    "select_stands": "reads one row of the cursors",
+    "select_stand": "reads one row of the cursors",
     "select_standing": "reads one row of the cursors",
     "select_parked": "a table with nothing in it, as a rule",
     "park_job": "an event that cannot be folded is rare",

@@ -176,7 +176,7 @@ def test_the_next_generation_parks_for_itself(log, pool, notes):
     bad = mint()
     add(log, bad, 1, POISON)
     drain(notes)
-    following = Engine(pool, NOTES, "next")
+    following = Engine(pool, NOTES, generation="next")
     following.prepare()
     with pool.connection() as connection:
         assert parked.jobs(connection, "notes", "next") == ()
@@ -377,7 +377,7 @@ def test_what_another_version_fills_is_left_alone(log, pool, notes):
 
 def test_generations_are_filled_apart(log, pool, notes):
     position = add(log, mint())
-    following = Engine(pool, NOTES, "next")
+    following = Engine(pool, NOTES, generation="next")
     following.prepare()
     drain(following)
     assert (noted(log), noted(log, "ledger_next")) == ([], [position])

@@ -341,7 +341,7 @@ def test_what_commits_between_two_looks_of_the_swap_is_not_taken_for_void(databa
         lives.enqueue()
         with pool.connection() as connection, connection.transaction():
             shares.plan(connection, JOBS)
-        engine = Engine(pool, JOBS, "next")
+        engine = Engine(pool, JOBS, generation="next")
         lives.enqueue()
         engine.run_once()
         lives.enqueue()

@@ -1,3 +1,3 @@
--- The jobs that a projection generation has parked.
---   projection   as the generation parks
-select job_id from ledger.parked where projection = %(projection)s order by job_id
+-- The jobs that some projection generations have parked.
+--   projections   as the generations park
+select p.projection, p.job_id from ledger.parked p where p.projection = any (%(projections)s) order by p.projection, p.job_id

@@ -1,24 +1,28 @@
--- Takes the turn of one projection generation until the transaction ends, and reads its cursor.
---   projection, generation
--- No row when another session has the turn, or when there is no such cursor. The lock may be given after the snapshot
--- was taken, so the cursor may be one that has moved since: moving it again then fails.
+-- Takes the turns of some projections of one generation until the transaction ends, and reads their cursors.
+--   projections, generation
+-- No row of those whose turn another session has, or which have no cursor. A lock may be given after the snapshot was
+-- taken, so a cursor may be one that has moved since: moving it again then fails.
 -- A session that stops in the middle of its turn is ended by the server, so that another can take over. The commit waits
 -- for no disk: what a turn writes can be made again from the log. The log is read by index, whatever the planner last
 -- heard of the size of a partition.
-with turn as materialized (
+with turns as materialized (
   select
-    pg_try_advisory_xact_lock(
-      hashtextextended('ledger.projection ' || %(projection)s::text || ' ' || %(generation)s::text, 0)
-    ) as held,
+    name as projection,
+    pg_try_advisory_xact_lock(hashtextextended('ledger.projection ' || name || ' ' || %(generation)s::text, 0)) as held
+  from unnest(%(projections)s::text[]) as name
+),
+relaxed as materialized (
+  select
     set_config('idle_in_transaction_session_timeout', '30s', true) as limited,
     set_config('synchronous_commit', 'off', true) as relaxed,
     set_config('enable_seqscan', 'off', true) as indexed
 )
 select
-  c.version, c.high, c.old_holes, c.old_horizon, c.young_holes, c.young_horizon, c.origin,
+  c.projection, c.version, c.high, c.old_holes, c.old_horizon, c.young_holes, c.young_horizon, c.origin,
   -- The control file still names the old timeline for a while after a promotion; the WAL does not.
   s.system_identifier::text || '/' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8) as present_origin
-from turn
+from turns t
+cross join relaxed r
 cross join pg_control_system() as s
-join ledger.cursors c on c.projection = %(projection)s and c.generation = %(generation)s
-where turn.held and turn.limited is not null and turn.relaxed is not null and turn.indexed is not null
+join ledger.cursors c on c.projection = t.projection and c.generation = %(generation)s
+where t.held and r.limited is not null and r.relaxed is not null and r.indexed is not null
