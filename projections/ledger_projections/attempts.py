@@ -11,5 +11,5 @@ ATTEMPTS = Projection(
     tables=("attempts", "attempt_minutes"),
     create=statement("ledger_projections", "attempts/create"),
     index=statement("ledger_projections", "attempts/index"),
-    folds=(statement("ledger_projections", "attempts/fold"),),
+    fold=statement("ledger_projections", "attempts/fold"),
 )

@@ -22,7 +22,6 @@ from ledger_projections.projection import Batch, multirange
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from uuid import UUID
 
     from psycopg.types.multirange import Multirange
 
@@ -83,8 +82,8 @@ class Seen:
     def empty(self) -> bool:
         return not self.late and self.count == 0
 
-    def batch(self, parked: Sequence[UUID] = ()) -> Batch:
-        return Batch(self.low, self.high, self.late, parked=tuple(parked))
+    def batch(self) -> Batch:
+        return Batch(self.low, self.high, self.late)
 
 
 class End:

@@ -11,5 +11,5 @@ DEAD_LETTERS = Projection(
     tables=("dead_letters",),
     create=statement("ledger_projections", "dead_letters/create"),
     index=statement("ledger_projections", "dead_letters/index"),
-    folds=(statement("ledger_projections", "dead_letters/fold"),),
+    fold=statement("ledger_projections", "dead_letters/fold"),
 )

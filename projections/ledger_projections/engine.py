@@ -4,9 +4,9 @@ The transaction is REPEATABLE READ, so that the cursor's read and every fold see
 asynchronously: a crash that takes the end of it away takes rows and cursor together. A turn that another projector has
 overtaken is rolled back.
 
-One engine folds several projections in the same transaction, each with a cursor of its own. Those that stand at the same
-place share what is read, and as all see the same snapshot they come to the same place. When one of them fails by itself,
-each has a turn of its own, so that it stops no other.
+One engine folds several projections in the same transaction, each with a cursor of its own. Those that stand at the
+same place share what is read and are folded by one statement, and as all see the same snapshot they come to the same
+place. When one of them fails by itself, each has a turn of its own, so that it stops no other.
 
 The cursor is also kept in memory, so a turn without work is one question, or none where the dispatcher of the same
 process has just asked it. Once a second the stored cursor is looked at: another projector may have moved it, or another
@@ -31,6 +31,9 @@ from ledger_projections import cursors, parked
 from ledger_projections.projection import SCHEMAS, Batch, Generation, Projection, fold
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from uuid import UUID
+
     from ledger.cursor import Cursor
     from ledger.runtime.database import Database
     from ledger_projections.cursors import Seen, Turn
@@ -147,10 +150,8 @@ class Engine:
         seen = cursors.read(connection, place, self._batch_size)
         if not seen.empty:
             enter(connection, SCHEMAS[self.generation])
-            out = parked.jobs_of(connection, [turn.projection for turn in turns], self.generation)
-            for turn in turns:
-                batch = seen.batch(out.get(turn.projection, ()))
-                apply(connection, self._projections[turn.projection], self.generation, batch)
+            projections = [self._projections[turn.projection] for turn in turns]
+            apply(connection, projections, self.generation, seen.batch())
         moved = cursors.after(connection, place, seen)
         cursors.move_some(connection, turns, moved)
         return moved, seen
@@ -206,17 +207,29 @@ def enter(connection: AnyConnection, schema: str) -> None:
     connection.execute(_ENTER, {"schema": schema})
 
 
-def apply(connection: AnyConnection, projection: Projection, generation: Generation, batch: Batch) -> None:
-    """Fold the batch into the schema that was entered, and park the jobs that make it fail."""
+def apply(connection: AnyConnection, projections: Sequence[Projection], generation: Generation, batch: Batch) -> None:
+    """Fold the batch into the schema that was entered, less what is parked, and park the jobs that make a fold fail."""
+    out = parked.jobs_of(connection, [projection.name for projection in projections], generation)
+    together: dict[tuple[UUID, ...], list[Projection]] = {}
+    for projection in projections:
+        together.setdefault(out.get(projection.name, ()), []).append(projection)
+    for job_ids, alike in together.items():
+        _apply(connection, alike, generation, replace(batch, parked=job_ids))
+
+
+def _apply(connection: AnyConnection, projections: Sequence[Projection], generation: Generation, batch: Batch) -> None:
     try:
         with connection.transaction():
-            fold(connection, projection, batch)
+            fold(connection, projections, batch)
     except POISON as error:
-        if batch.single is None:
+        if len(projections) > 1:
+            for projection in projections:
+                _apply(connection, [projection], generation, batch)
+        elif batch.single is None:
             for half in batch.halves():
                 # What the first half has parked, the second must leave out.
-                out = parked.jobs(connection, projection.name, generation)
-                apply(connection, projection, generation, replace(half, parked=out))
-            return
-        job_id = parked.park(connection, projection.name, generation, batch.single, str(error))
-        log.warning("job parked", projection=projection.name, job_id=str(job_id), error=str(error))
+                apply(connection, projections, generation, half)
+        else:
+            (projection,) = projections
+            job_id = parked.park(connection, projection.name, generation, batch.single, str(error))
+            log.warning("job parked", projection=projection.name, job_id=str(job_id), error=str(error))

@@ -59,10 +59,9 @@ def align(connection: AnyConnection, projection: Projection) -> bool:
         target.high,
         late=tuple(position for position in late if not _in(target, position) and position <= target.high),
         holes=target.holes,
-        parked=parked.jobs(connection, projection.name, "live"),
     )
     engine.enter(connection, SCHEMAS["live"])
-    engine.apply(connection, projection, "live", batch)
+    engine.apply(connection, [projection], "live", batch)
     cursors.move(connection, live, target)
     return True
 
@@ -122,8 +121,7 @@ def _catch_up(connection: AnyConnection, projection: Projection, turn: Turn) -> 
     seen = replace(cursors.read(connection, turn.cursor, _EVERYTHING), xmin=0)
     if not seen.empty:
         engine.enter(connection, SCHEMAS["next"])
-        batch = seen.batch(parked.jobs(connection, projection.name, "next"))
-        engine.apply(connection, projection, "next", replace(batch, holes=seen.gaps))
+        engine.apply(connection, [projection], "next", replace(seen.batch(), holes=seen.gaps))
     reached = cursors.after(connection, turn.cursor, seen)
     cursors.move(connection, turn, reached)
     return reached

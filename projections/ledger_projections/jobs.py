@@ -11,5 +11,5 @@ JOBS = Projection(
     tables=("jobs", "job_births"),
     create=statement("ledger_projections", "jobs/create"),
     index=statement("ledger_projections", "jobs/index"),
-    folds=(statement("ledger_projections", "jobs/fold"),),
+    fold=statement("ledger_projections", "jobs/fold"),
 )

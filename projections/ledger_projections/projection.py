@@ -1,20 +1,25 @@
 """Projections and what they are given to fold.
 
-A projection is DDL and a few set-based statements over a batch of events. It names its tables without a schema: the
-schema is the generation, so the same statements fill the live read model and the one that is being built beside it.
-Each statement reads its batch through `ledger.events_in`, and has to come to the same rows however the log is cut into
+A projection is DDL and a fold: common table expressions that write what a batch of events leads to. They read it from
+`batch` (`sql/batch.sql`), so that those of several projections make one statement, and their names begin with the
+projection's. Tables are named without a schema: the schema is the generation, so the same fold fills the live read
+model and the one that is being built beside it. A fold has to come to the same rows however the log is cut into
 batches, down to one event each. The events of a job arrive complete and in version order.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 from uuid import UUID
 
+from ledger.runtime.statements import statement
 from ledger.tables import NEXT, READ
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from psycopg import Connection
 
     from ledger.cursor import Range
@@ -24,6 +29,8 @@ if TYPE_CHECKING:
 Generation = Literal["live", "next"]
 
 SCHEMAS: dict[Generation, str] = {"live": READ, "next": NEXT}
+
+_BATCH = statement("ledger_projections", "batch")
 
 LOWEST, HIGHEST = UUID(int=0), UUID(int=(1 << 128) - 1)
 
@@ -36,15 +43,12 @@ class Projection:
     tables: tuple[str, ...]
     create: bytes
     """DDL of the tables with the keys that the folds rely on, each `if not exists`."""
-    folds: tuple[bytes, ...]
-    """Run in this order on every batch. They read it as a projector that keeps up does, through `ledger.events_in`."""
+    fold: bytes
+    """Common table expressions over `batch`, run on every batch: the first without a comma before it, the last without
+    one behind it.
+    """
     index: bytes = b""
     """DDL of further indexes, each `if not exists`: for readers only, so that a rebuild can make them at its end."""
-
-    @property
-    def folds_of_lives(self) -> tuple[bytes, ...]:
-        """The same statements as a rebuild runs them: on all jobs born in a range, from the first event on."""
-        return tuple(fold.replace(b"ledger.events_in(", b"ledger.events_born_in(") for fold in self.folds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,16 +102,26 @@ class Batch:
         }
 
 
-def fold(connection: AnyConnection, projection: Projection, batch: Batch) -> None:
-    """Fold the batch into the tables of the schema that was entered; any error is the caller's."""
-    parameters = batch.parameters()
+def fold(connection: AnyConnection, projections: Sequence[Projection], batch: Batch) -> None:
+    """Fold the batch into the tables of the schema that was entered, in one statement; any error is the caller's."""
+    folds = tuple(projection.fold for projection in projections)
     if batch.is_everything:
-        for statement in projection.folds:
-            connection.execute(statement, parameters)
+        connection.execute(folding(folds), batch.parameters())
     else:
-        for statement in projection.folds_of_lives:
-            # Planned for each batch: without its bounds, a range of births looks as narrow as a range of positions.
-            connection.execute(statement, parameters, prepare=False)
+        # Planned for each batch: without its bounds, a range of births looks as narrow as a range of positions.
+        connection.execute(folding_lives(folds), batch.parameters(), prepare=False)
+
+
+@cache
+def folding(folds: tuple[bytes, ...]) -> bytes:
+    """Return the statement that runs these folds on a batch of positions, as a projector that keeps up reads."""
+    return b",\n".join((_BATCH.rstrip(), *(fold.rstrip() for fold in folds))) + b"\nselect\n"
+
+
+@cache
+def folding_lives(folds: tuple[bytes, ...]) -> bytes:
+    """Return the statement as a rebuild runs it: on all jobs born in a range, from the first event on."""
+    return folding(folds).replace(b"ledger.events_in(", b"ledger.events_born_in(")
 
 
 def multirange(ranges: tuple[Range, ...]) -> str:

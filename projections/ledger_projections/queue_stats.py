@@ -25,7 +25,7 @@ QUEUE_STATS = Projection(
     version=1,
     tables=("queue_counts", "queue_minutes", "queue_histograms"),
     create=statement("ledger_projections", "queue_stats/create"),
-    folds=(statement("ledger_projections", "queue_stats/fold"),),
+    fold=statement("ledger_projections", "queue_stats/fold"),
 )
 
 

@@ -10,13 +10,13 @@ A share is folded job by job, whole lives, so most rows of a read model are writ
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from uuid import UUID
 
 from ledger.cursor import Cursor, Holes
 from ledger.runtime.statements import statement
-from ledger_projections import cursors, engine, parked
+from ledger_projections import cursors, engine
 from ledger_projections.projection import SCHEMAS, Batch, multirange
 
 if TYPE_CHECKING:
@@ -151,5 +151,4 @@ def _begun(connection: AnyConnection, projection: Projection) -> bool:
 def _apply(connection: AnyConnection, projection: Projection, batch: Batch) -> None:
     engine.enter(connection, SCHEMAS["next"])
     connection.execute(_MEMORY)
-    out = parked.jobs(connection, projection.name, "next")
-    engine.apply(connection, projection, "next", replace(batch, parked=out))
+    engine.apply(connection, [projection], "next", batch)

@@ -47,7 +47,12 @@ class Target:
         return [(job, int(version)) for job, version, _ in self.notes()]
 
     def await_run_by(self, pid: int) -> None:
-        until(lambda: str(pid) in {process for _, _, process in self.notes()})
+        """Wait for one that is still to come."""
+        before = self._runs_by(pid)
+        until(lambda: self._runs_by(pid) > before)
+
+    def _runs_by(self, pid: int) -> int:
+        return [process for _, _, process in self.notes()].count(str(pid))
 
     def await_runs(self, count: int, seconds: float = PATIENCE) -> None:
         until(lambda: len(self.runs()) >= count, seconds)
@@ -93,6 +98,7 @@ def test_kill_9_of_a_child_and_of_a_whole_family(database: str, redis_url: str, 
         shot.await_run_by(victim.pid)
         victim.kill()
         until(lambda: shot.lost() == {"worker"})  # its supervisor
+        shot.load(400, seconds=0.05)
         shot.await_run_by(other.pid)
         first.kill()
         shot.survives()

@@ -109,6 +109,7 @@ def statements(job: UUID) -> tuple[Hot, ...]:
 
 
 NOT_HOT: dict[str, str] = {
+    "batch": "tested with the folds that read it",
     "*/fold*": "tested with its projection, on batches",
     "*/create": "makes tables",
     "*/index": "makes indexes",
@@ -132,10 +133,10 @@ NOT_HOT: dict[str, str] = {
     "lock_projection": "reads nothing",
     "select_drawn": "reads a sequence",
     "select_xid": "reads nothing",
-    "take_turn": "reads one row of the cursors",
-    "move_cursor": "changes one row of the cursors",
+    "take_turn": "reads a few rows of the cursors",
+    "move_cursor": "changes a few rows of the cursors",
     "create_cursor": "once a projection",
-    "select_stand": "reads one row of the cursors",
+    "select_stand": "reads a few rows of the cursors",
     "select_standing": "reads one row of the cursors",
     "select_parked": "a table with nothing in it, as a rule",
     "park_job": "an event that cannot be folded is rare",

@@ -18,7 +18,7 @@ import pytest
 from ledger_projections.builtin import PROJECTIONS
 from ledger_projections.engine import Engine, enter
 from ledger_projections.filters import DeadLetterFilter, ExecutionFilter, JobFilter
-from ledger_projections.projection import HIGHEST, Batch
+from ledger_projections.projection import HIGHEST, Batch, folding
 from ledger_projections.selects import compiled, ordered_attempts, ordered_dead_letters, ordered_jobs
 from psycopg import sql
 
@@ -205,14 +205,16 @@ def test_a_hot_statement_reads_by_the_index_made_for_it(planner: psycopg.Connect
             assert all(any(index.endswith(end) for end in case.by) for index in used), used
 
 
-@pytest.mark.parametrize("projection", PROJECTIONS, ids=lambda projection: projection.name)
-def test_a_fold_reads_no_table_that_grows_from_end_to_end(planner: psycopg.Connection, projection: Any) -> None:
+@pytest.mark.parametrize(
+    "folded", [*((each,) for each in PROJECTIONS), PROJECTIONS], ids=lambda folded: " and ".join(p.name for p in folded)
+)
+def test_a_fold_reads_no_table_that_grows_from_end_to_end(planner: psycopg.Connection, folded: Any) -> None:
     with planner.transaction():
         enter(planner, "ledger_read")
         for batch in (Batch(23_000, 23_200), Batch(23_000, 23_200, late=(17, 18))):
-            for fold in projection.folds:
-                for nodes in plans(planner, fold, batch.parameters(), TURN):
-                    assert read_whole(nodes) == set(), nodes
+            statement_ = folding(tuple(projection.fold for projection in folded))
+            for nodes in plans(planner, statement_, batch.parameters(), TURN):
+                assert read_whole(nodes) == set(), nodes
 
 
 NOW = datetime.now(UTC)

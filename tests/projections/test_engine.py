@@ -32,18 +32,15 @@ NOTES = Projection(
     version=1,
     tables=("notes",),
     create=b"create table if not exists notes (position bigint, job_id uuid, version int)",
-    folds=(
-        b"""
-        insert into notes
-        select e.position, e.job_id, e.version
-        from ledger.events_in(
-          %(born_from)s::uuid, %(born_to)s::uuid, %(low)s::bigint, %(high)s::bigint,
-          %(late)s::bigint[], %(holes)s::int8multirange, %(parked)s::uuid[]
-        ) as e
-        where coalesce((e.data ->> 'number')::int, 1) = 1
-        order by e.position
-        """,
-    ),
+    fold=b"""
+    notes_taken as (
+      insert into notes
+      select e.position, e.job_id, e.version
+      from batch e
+      where coalesce((e.data ->> 'number')::int, 1) = 1
+      order by e.position
+    )
+    """,
 )
 """Notes every event it is given, as often as it is given; chokes on a number that is none."""
 
@@ -119,7 +116,7 @@ def test_an_idle_turn_writes_nothing(log, notes):
 
 def test_rows_and_cursor_move_together_or_not_at_all(log, pool, notes):
     positions = [add(log, mint()) for _ in range(3)]
-    broken = replace(NOTES, folds=(*NOTES.folds, b"select no_such_function()"))
+    broken = replace(NOTES, fold=NOTES.fold + b", notes_broken as (select no_such_function())")
     with pytest.raises(UndefinedFunction):
         Engine(pool, broken).run_once()
     assert noted(log) == []
@@ -400,13 +397,13 @@ def test_an_explicit_batch_can_leave_out_births_holes_and_jobs(log, pool, notes)
         low=positions[0] - 1,
         high=positions[4],
         holes=((positions[1], positions[2]),),
-        parked=(ids[2],),
         born_from=ids[0],
         born_to=ids[4],
     )
     with pool.connection() as connection, connection.transaction():
         engine.enter(connection, "ledger_read")
-        engine.apply(connection, NOTES, "live", batch)
+        parked.park(connection, "notes", "live", positions[2], "cannot be folded")
+        engine.apply(connection, [NOTES], "live", batch)
     assert noted(log) == [positions[0], positions[3], positions[4]]
 
 

@@ -187,11 +187,13 @@ def test_any_cut_of_the_log_leads_to_the_same_rows(begin, program, cuts, everywh
         bounds = sorted({run.start, *places, end})
         expected = read_models(read_log(run.connection, run.start))
         with run.connection.transaction():
-            for projection in PROJECTIONS:
-                engine.reset(run.connection, projection, "next")
+            for projections in (*((each,) for each in PROJECTIONS), PROJECTIONS):  # each alone, and all together
+                for projection in projections:
+                    engine.reset(run.connection, projection, "next")
                 engine.enter(run.connection, "ledger_next")
                 for low, high in pairwise(bounds):
-                    engine.apply(run.connection, projection, "next", Batch(low, high))
-                rows = read_tables(run.connection, projection.tables, "ledger_next")
-                assert rows == {name: expected[name] for name in projection.tables}
+                    engine.apply(run.connection, projections, "next", Batch(low, high))
+                tables = [table for projection in projections for table in projection.tables]
+                rows = read_tables(run.connection, tables, "ledger_next")
+                assert rows == {name: expected[name] for name in tables}
         assert run.connection.execute("select count(*) from ledger.parked").fetchone() == (0,)

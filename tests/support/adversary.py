@@ -43,17 +43,14 @@ DELIVERIES = Projection(
     version=1,
     tables=("deliveries",),
     create=b"create table deliveries (turn bigint, position bigint, job_id uuid, version int, late boolean)",
-    folds=(
-        b"""
-        insert into deliveries
-        select
-          pg_current_xact_id()::text::bigint, e.position, e.job_id, e.version, e.position = any (%(late)s::bigint[])
-        from ledger.events_in(
-          %(born_from)s::uuid, %(born_to)s::uuid, %(low)s::bigint, %(high)s::bigint,
-          %(late)s::bigint[], %(holes)s::int8multirange, %(parked)s::uuid[]
-        ) as e
-        """,
-    ),
+    fold=b"""
+    deliveries_made as (
+      insert into deliveries
+      select
+        pg_current_xact_id()::text::bigint, e.position, e.job_id, e.version, e.position = any (%(late)s::bigint[])
+      from batch e
+    )
+    """,
 )
 """Every delivery of every event. Turns are one after another, so their xids rise."""
 

@@ -1,10 +1,9 @@
 -- Folds a batch into `jobs` and `job_births`: one insert or update a job, whatever happened to it in between.
---   the batch, as `ledger.events_in` takes it
 -- A job whose first event is in the batch is new; of any other the row is there, and takes what the batch says anew: for
 -- each column, what the last event says that sets it. A job's events are gathered in arrays, in the order of their versions,
 -- so that the JSON is read once a job, of the events that count. `enqueued`, `leased`, … are the places of the last event
 -- of that kind. Rows go in by job_id.
-with lives as (
+jobs_lives as (
   select
     e.job_id,
     min(e.version) as first,
@@ -16,6 +15,8 @@ with lives as (
     min(e.meta ->> 'correlation_id') filter (where e.version = 1) as correlation_id,
     max(e.queue) as queue,
     max(e.priority) as priority,
+    max(e.attempt::int) as attempt,  -- a job's runs are numbered as they come
+    max(e.worker_id) filter (where e.next_kind is null) as worker_id,
     1 - min(e.version) + max(e.version) filter (where e.kind = 'enqueued') as enqueued,
     1 - min(e.version) + max(e.version) filter (where e.kind = 'leased') as leased,
     1 - min(e.version) + max(e.version) filter (where e.kind = 'retried') as retried,
@@ -27,13 +28,10 @@ with lives as (
         or (e.kind = 'retried' and e.data ->> 'requeue_count' is not null)
         or (e.kind = 'enqueued' and e.version > 1 and e.data ->> 'crash_count' is not null)
     ) as counted
-  from ledger.events_in(
-    %(born_from)s::uuid, %(born_to)s::uuid, %(low)s::bigint, %(high)s::bigint,
-    %(late)s::bigint[], %(holes)s::int8multirange, %(parked)s::uuid[]
-  ) as e
+  from batch e
   group by e.job_id
 ),
-news as materialized (
+jobs_news as materialized (
   select
     l.job_id,
     l.first = 1 as opened,
@@ -49,13 +47,13 @@ news as materialized (
       when l.kinds[l.last] in ('succeeded', 'dead_lettered', 'cancelled', 'discarded') then l.ats[l.last]
     end as completed_at,
     l.ats[l.last] as updated_at,
-    case when l.leased = l.last then l.datas[l.last] ->> 'worker_id' end as worker_id,
+    l.worker_id,
     case
       when l.kinds[l.last] in ('scheduled', 'retried') then (l.datas[l.last] ->> 'run_at')::timestamptz
     end as run_at,
     l.ats[l.enqueued] as ready_at,
     l.ats[l.leased] as started_at,
-    (l.datas[l.leased] ->> 'attempt')::int as attempt,
+    l.attempt,
     (l.datas[l.retried] ->> 'retry_count')::int as retry_count,
     (l.datas[l.requeued] ->> 'requeue_count')::int as requeue_count,
     l.ats[l.requeued] as requeued_at,
@@ -63,24 +61,26 @@ news as materialized (
     l.queue,
     l.priority,
     l.ats[1] as created_at,
-    request.type,
-    request.max_retries,
-    least(request.expires_at, request.deadline) as expires_at,
-    request.schedule_id,
+    case when l.first = 1 then l.datas[1] end as request,
     coalesce(l.correlation_id, l.job_id::text) as correlation_id
-  from lives l
-  left join lateral json_to_record(case when l.first = 1 then l.datas[1] end) as request (
-    type text, max_retries int, expires_at timestamptz, deadline timestamptz, schedule_id uuid
-  ) on true
+  from jobs_lives l
 ),
-born as (
+jobs_new as materialized (
+  select
+    n.*, request.type, request.max_retries, least(request.expires_at, request.deadline) as expires_at, request.schedule_id
+  from jobs_news n
+  cross join lateral json_to_record(n.request) as request (
+    type text, max_retries int, expires_at timestamptz, deadline timestamptz, schedule_id uuid
+  )
+  where n.opened
+),
+jobs_born as (
   insert into job_births (job_id, created_at, type, queue, priority, correlation_id, schedule_id)
   select n.job_id, n.created_at, n.type, n.queue, n.priority, n.correlation_id, n.schedule_id
-  from news n
-  where n.opened
+  from jobs_new n
   order by n.job_id
 ),
-opened as (
+jobs_opened as (
   insert into jobs (
     job_id, type, queue, priority, state, version, attempt, retry_count, crash_count, max_retries, requeue_count,
     requeued_at, run_at, expires_at, created_at, ready_at, started_at, completed_at, updated_at, worker_id,
@@ -91,11 +91,10 @@ opened as (
     coalesce(n.attempt, 0), coalesce(n.retry_count, 0), coalesce(n.crash_count, 0), n.max_retries,
     coalesce(n.requeue_count, 0), n.requeued_at, n.run_at, n.expires_at, n.created_at, n.ready_at, n.started_at,
     n.completed_at, n.updated_at, n.worker_id, n.correlation_id, n.schedule_id
-  from news n
-  where n.opened
+  from jobs_new n
   order by n.job_id
 ),
-moved as (
+jobs_moved as (
   update jobs j
   set state = n.state,
       version = n.version,
@@ -110,16 +109,18 @@ moved as (
       completed_at = n.completed_at,
       updated_at = n.updated_at,
       worker_id = n.worker_id
-  from news n
+  from jobs_news n
   where j.job_id = n.job_id and not n.opened
   returning j.job_id
-)
+),
 -- Of a job whose row is not there nothing can be told. This one lacks what a row must have, so it is refused, and the job
 -- is parked.
-insert into jobs (job_id)
-select n.job_id
-from news n
-where not n.opened
-  and (select count(*) from moved) < (select count(*) from news m where not m.opened)
-  and not exists (select from jobs j where j.job_id = n.job_id)
-limit 1
+jobs_untold as (
+  insert into jobs (job_id)
+  select n.job_id
+  from jobs_news n
+  where not n.opened
+    and (select count(*) from jobs_moved) < (select count(*) from jobs_news m where not m.opened)
+    and not exists (select from jobs j where j.job_id = n.job_id)
+  limit 1
+)

@@ -1,51 +1,23 @@
 -- Folds a batch into the three tables of `queue_stats`.
---   the batch, as `ledger.events_in` takes it
--- An event takes its job out of the state that the event before it led to and into its own. The event before is in the
--- batch, or known by the rules, or looked up by key. An event measures one duration at most, so one tally serves all three
--- tables. They are always written in the same order, and their rows by key: two rebuilds of different partitions add to the
--- same rows.
-with batch as (
-  select
-    e.job_id, e.version, e.kind, e.at, e.priority, e.queue,
-    case when e.version > 1 then e.data end as data,
-    lag(e.kind) over job as preceding_kind,
-    lag(e.at) over job as preceding_at
-  from ledger.events_in(
-    %(born_from)s::uuid, %(born_to)s::uuid, %(low)s::bigint, %(high)s::bigint,
-    %(late)s::bigint[], %(holes)s::int8multirange, %(parked)s::uuid[]
-  ) as e
-  window job as (partition by e.job_id order by e.version)
-),
-steps as (
+-- An event takes its job out of the state that the event before it led to and into its own. An event measures one duration
+-- at most, so one tally serves all three tables. They are always written in the same order, and their rows by key: two
+-- rebuilds of different partitions add to the same rows.
+queue_stats_steps as (
   select
     b.queue,
     b.priority,
     date_trunc('minute', b.at) as minute,
     b.kind,
-    case
-      when b.version = 1 then null
-      when b.preceding_kind is not null then b.preceding_kind
-      when b.kind in ('succeeded', 'failed', 'scheduled') then 'leased'
-      when b.kind = 'leased' then 'enqueued'
-      when b.kind = 'discarded' then 'dead_lettered'
-      else (select e.kind from ledger.events e where e.job_id = b.job_id and e.version = b.version - 1)
-    end as preceding_kind,
+    b.preceding_kind,
     b.kind = 'enqueued' and b.version > 1 and b.data ->> 'crash_count' is not null as crash_counted,
     case b.kind
-      when 'leased' then greatest(
-        date_part('epoch', b.at - coalesce(
-          b.preceding_at,
-          (b.data ->> 'ready_at')::timestamptz,
-          (select e.at from ledger.events e where e.job_id = b.job_id and e.version = b.version - 1)
-        )) * 1000, 0
-      )
-      when 'succeeded' then (b.data ->> 'duration_ms')::float8
-      when 'failed' then (b.data ->> 'duration_ms')::float8
+      when 'leased' then greatest(date_part('epoch', b.at - coalesce(b.preceding_at, b.ready_at::timestamptz)) * 1000, 0)
+      else b.duration_ms::float8
     end as milliseconds
   from batch b
   offset 0  -- each of these is worked out once, however often it is used below
 ),
-tally as materialized (
+queue_stats_tally as materialized (
   select
     s.queue, s.priority, s.minute, s.kind, s.preceding_kind, s.crash_counted,
     case
@@ -53,15 +25,15 @@ tally as materialized (
     end as bucket,
     count(*) as count,
     max(s.milliseconds) as max_ms
-  from steps s
+  from queue_stats_steps s
   group by 1, 2, 3, 4, 5, 6, 7
 ),
-counts as (
+queue_stats_counts as (
   insert into queue_counts as c (queue, priority, state, count)
   select
     q.queue, q.priority, r.state,
     coalesce(sum((t.kind = r.kind)::int * t.count - coalesce(t.preceding_kind = r.kind, false)::int * t.count), 0)
-  from (select distinct t.queue, t.priority from tally t) as q
+  from (select distinct t.queue, t.priority from queue_stats_tally t) as q
   cross join (
     values
       ('scheduled'::ledger.event_kind, 'scheduled'),
@@ -70,14 +42,14 @@ counts as (
       ('retried', 'retrying'),
       ('dead_lettered', 'dead')
   ) as r (kind, state)
-  left join tally t on t.queue = q.queue and t.priority = q.priority and r.kind in (t.kind, t.preceding_kind)
+  left join queue_stats_tally t on t.queue = q.queue and t.priority = q.priority and r.kind in (t.kind, t.preceding_kind)
   group by q.queue, q.priority, r.state
   order by q.queue, q.priority, r.state
   on conflict (queue, priority, state) do update
   set count = c.count + excluded.count
   where excluded.count <> 0
 ),
-minutes as (
+queue_stats_minutes as (
   insert into queue_minutes as m (
     queue, minute, priority, enqueued, succeeded, failed, retried, dead_lettered, cancelled, crashed,
     wait_max_ms, run_max_ms
@@ -95,7 +67,7 @@ minutes as (
     ), 0),
     max(t.max_ms) filter (where t.kind = 'leased'),
     max(t.max_ms) filter (where t.kind <> 'leased')
-  from tally t
+  from queue_stats_tally t
   where t.kind not in ('scheduled', 'discarded') and t.minute >= (select ledger.counted_from())
   group by t.queue, t.minute, t.priority
   order by t.queue, t.minute, t.priority
@@ -109,13 +81,15 @@ minutes as (
       crashed = m.crashed + excluded.crashed,
       wait_max_ms = greatest(m.wait_max_ms, excluded.wait_max_ms),
       run_max_ms = greatest(m.run_max_ms, excluded.run_max_ms)
+),
+queue_stats_histograms as (
+  insert into queue_histograms as h (queue, minute, priority, measure, bucket, count)
+  select
+    t.queue, t.minute, t.priority, case t.kind when 'leased' then 'wait' else 'run' end, t.bucket, sum(t.count)
+  from queue_stats_tally t
+  where t.bucket is not null and t.minute >= (select ledger.counted_from())
+  group by 1, 2, 3, 4, 5
+  order by 1, 2, 3, 4, 5
+  on conflict (queue, minute, priority, measure, bucket) do update
+  set count = h.count + excluded.count
 )
-insert into queue_histograms as h (queue, minute, priority, measure, bucket, count)
-select
-  t.queue, t.minute, t.priority, case t.kind when 'leased' then 'wait' else 'run' end, t.bucket, sum(t.count)
-from tally t
-where t.bucket is not null and t.minute >= (select ledger.counted_from())
-group by 1, 2, 3, 4, 5
-order by 1, 2, 3, 4, 5
-on conflict (queue, minute, priority, measure, bucket) do update
-set count = h.count + excluded.count
