@@ -12,4 +12,5 @@ ATTEMPTS = Projection(
     create=statement("ledger_projections", "attempts/create"),
     index=statement("ledger_projections", "attempts/index"),
     fold=statement("ledger_projections", "attempts/fold"),
+    is_shared=True,
 )

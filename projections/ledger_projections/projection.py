@@ -47,6 +47,8 @@ class Projection:
     """Common table expressions over `batch`, run on every batch: the first without a comma before it, the last without
     one behind it.
     """
+    is_shared: bool = False
+    """Whether the fold adds to rows that belong to no single job, so that who folds others at the same time waits."""
     index: bytes = b""
     """DDL of further indexes, each `if not exists`: for readers only, so that a rebuild can make them at its end."""
 
@@ -104,7 +106,8 @@ class Batch:
 
 def fold(connection: AnyConnection, projections: Sequence[Projection], batch: Batch) -> None:
     """Fold the batch into the tables of the schema that was entered, in one statement; any error is the caller's."""
-    folds = tuple(projection.fold for projection in projections)
+    # Postgres runs the expressions that write from the last to the first: what others wait for is held the shortest.
+    folds = tuple(each.fold for each in sorted(projections, key=lambda each: not each.is_shared))
     if batch.is_everything:
         connection.execute(folding(folds), batch.parameters())
     else:

@@ -26,6 +26,7 @@ QUEUE_STATS = Projection(
     tables=("queue_counts", "queue_minutes", "queue_histograms"),
     create=statement("ledger_projections", "queue_stats/create"),
     fold=statement("ledger_projections", "queue_stats/fold"),
+    is_shared=True,
 )
 
 

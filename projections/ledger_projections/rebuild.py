@@ -1,9 +1,9 @@
 """Rebuilding read models: the next generation grows beside the live one and takes its place in one transaction.
 
-Readers see the old one until then. What the log held at the beginning is folded partition by partition in parallel
-(`shares`); then an ordinary engine catches up with what has come since; then the two are compared at the same cursor
-and swapped (`generations`). Interrupted at any point, the next call goes on from there; a next generation that another
-version of the code began is begun afresh. Several processes may rebuild the same projection: they share the work.
+Readers see the old one until then. What the log held at the beginning is folded share by share in parallel (`shares`);
+then an ordinary engine catches up with what has come since; then the two are compared at the same cursor and swapped
+(`generations`). Interrupted at any point, the next call goes on from there; a next generation that another version of
+the code began is begun afresh. Several processes may rebuild the same projection: they share the work.
 """
 
 from __future__ import annotations
@@ -60,15 +60,13 @@ def rebuild(
 ) -> list[Rebuilt]:
     """Rebuild these read models from the log and say what differed from the ones they replace.
 
-    `jobs` partitions are folded at a time. When `stop` is set it ends early, with what is done kept for the next call,
+    `jobs` shares are folded at a time. When `stop` is set it ends early, with what is done kept for the next call,
     and returns only what was swapped.
     """
     work = _Rebuild(database, projections, on_progress, batch_size, stop or threading.Event())
-    for projection in projections:
-        work.attempt(lambda connection, each=projection: shares.plan(connection, each))
+    work.attempt(lambda connection: shares.plan(connection, projections))
     work.fold_shares(jobs)
-    work.index(jobs)
-    return [each for projection in projections if (each := work.finish(projection)) is not None]
+    return work.finish(jobs)
 
 
 def is_outdated(database: Database, projection: Projection) -> bool:
@@ -104,14 +102,14 @@ class _Rebuild:
             if self._look() == left:
                 self._stop.wait(_PAUSE)  # another process is at work on what is left
 
-    def index(self, jobs: int) -> None:
-        """Make the indexes, `jobs` projections at a time."""
+    def finish(self, jobs: int) -> list[Rebuilt]:
+        """Make the indexes, catch up, compare and swap, `jobs` projections at a time."""
         with ThreadPoolExecutor(max_workers=jobs, thread_name_prefix="rebuild") as threads:
-            for done in [threads.submit(self._index, projection) for projection in self._projections.values()]:
-                done.result()
+            done = [threads.submit(self._finish, projection) for projection in self._projections.values()]
+            return [rebuilt for each in done if (rebuilt := each.result()) is not None]
 
-    def finish(self, projection: Projection) -> Rebuilt | None:
-        """Catch up, compare and swap."""
+    def _finish(self, projection: Projection) -> Rebuilt | None:
+        self._index(projection)
         engine = Engine(self._database, projection, generation="next")
         while not self._stop.is_set() and engine.run_once():
             pass

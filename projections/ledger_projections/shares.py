@@ -1,11 +1,12 @@
 """The first and longest part of a rebuild: what the log held when it began, folded in parallel, resumably.
 
 The plan fixes a set of events for ever: the positions up to the high mark that were visible in one snapshot, the holes
-left out. What shows up later in a hole is read by the next generation's cursor, like everything after the high mark. So
-the set can be folded partition by partition, and it makes no difference who does it, when, or how often it was
-interrupted: each partition is a share, and what is left of it moves in the transaction that folds.
+left out. What shows up later in a hole is read by the next generation's cursor, like everything after the high mark.
+So the set can be folded share by share, each the jobs born in a slice of a partition's time, and it makes no difference
+who does it, when, or how often it was interrupted: what is left of a share moves in the transaction that folds.
 
 A share is folded job by job, whole lives, so most rows of a read model are written once, and in the order of its key.
+It is folded for all read models at once whose rebuilds began at the same place.
 """
 
 from __future__ import annotations
@@ -22,10 +23,14 @@ from ledger_projections.projection import SCHEMAS, Batch, multirange
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from ledger_projections.cursors import Turn
     from ledger_projections.projection import AnyConnection, Generation, Projection
 
 BATCH_SIZE = 40_000
 """Events a transaction, more or less: no life is cut in two. They take some ten megabytes of the server's memory."""
+
+SLICES = 16
+"""Shares of a partition, at most: a few for each of those that fold at the same time, for slices are not alike."""
 
 _EVERYTHING = 1 << 62
 
@@ -60,24 +65,41 @@ class Progress:
     """Shares that are not done."""
 
 
-def plan(connection: AnyConnection, projection: Projection) -> None:
-    """Begin the next generation in this transaction, unless an interrupted rebuild by the same code has begun it."""
+def plan(connection: AnyConnection, projections: Sequence[Projection]) -> None:
+    """Begin the next generations in this transaction, but for those that an interrupted rebuild by the same code has
+    begun.
+    """
     cursors.begin(connection)
-    connection.execute(_LOCK, {"projection": projection.name, "generation": "next"})
-    if _begun(connection, projection):
-        return
+    places: dict[Cursor, list[Turn]] = {}
+    for projection in sorted(projections, key=lambda projection: projection.name):
+        connection.execute(_LOCK, {"projection": projection.name, "generation": "next"})
+        if not _begun(connection, projection):
+            turn = _begin(connection, projection)
+            places.setdefault(_start(connection, projection, turn), []).append(turn)
+    for place, turns in places.items():
+        begun = cursors.after(connection, place, cursors.read(connection, place, _EVERYTHING))
+        for turn in turns:
+            cursors.move(connection, turn, begun)
+        parameters = {"projections": [turn.projection for turn in turns], "high": begun.high}
+        connection.execute(_PLAN, {**parameters, "holes": multirange(begun.holes), "slices": SLICES})
+
+
+def _begin(connection: AnyConnection, projection: Projection) -> Turn:
     engine.reset(connection, projection, "next", indexed=False)
     drop(connection, projection)
     turn = cursors.take(connection, projection.name, "next")
     assert turn is not None, "this transaction holds its lock and has made its cursor"
+    return turn
+
+
+def _start(connection: AnyConnection, projection: Projection, turn: Turn) -> Cursor:
+    """Return the place from which to look how far the log goes: that of the live generation, whose holes say which
+    positions may still come.
+    """
     live = stored(connection, projection.name).get("live")
-    cursor = Cursor() if live is None else live.cursor
-    if live is not None and live.origin != turn.origin:
-        cursor = cursor.reanchor(cursors.current_xid(connection))
-    begun = cursors.after(connection, cursor, cursors.read(connection, cursor, _EVERYTHING))
-    cursors.move(connection, turn, begun)
-    parameters = {"projection": projection.name, "high": begun.high, "holes": multirange(begun.holes)}
-    connection.execute(_PLAN, parameters)
+    if live is None:
+        return Cursor()
+    return live.cursor if live.origin == turn.origin else live.cursor.reanchor(cursors.current_xid(connection))
 
 
 def progress(connection: AnyConnection, projections: Sequence[Projection]) -> Progress:
@@ -88,21 +110,23 @@ def progress(connection: AnyConnection, projections: Sequence[Projection]) -> Pr
 
 
 def fold_next(connection: AnyConnection, projections: Mapping[str, Projection], batch_size: int) -> int | None:
-    """Fold the next jobs of any share in this transaction; return how many events, more or less,
-    or None when no share is free.
+    """Fold the next jobs of any share in this transaction; return how many events, more or less, counted once for each
+    read model, or None when no share is free.
     """
-    share = connection.execute(_CLAIM, {"projections": list(projections)}).fetchone()
-    if share is None:
+    claimed = connection.execute(_CLAIM, {"projections": list(projections)}).fetchall()
+    if not claimed:
         return None
-    name, partition, born_from, born_to, high, holes = share
+    names = [name for name, *_ in claimed]
+    _, partition, born_from, born_to, high, holes = claimed[0]
     bounds = {"born_from": born_from, "born_to": born_to, "limit": batch_size}
     found = connection.execute(_READ, bounds, prepare=False).fetchone()
     last = UUID(int=born_to.int - 1) if found is None else found[0]
-    _apply(
-        connection, projections[name], Batch(0, high, holes=cursors.ranges(holes), born_from=born_from, born_to=last)
-    )
+    engine.enter(connection, SCHEMAS["next"])
+    connection.execute(_MEMORY)
+    batch = Batch(0, high, holes=cursors.ranges(holes), born_from=born_from, born_to=last)
+    engine.apply(connection, [projections[name] for name in names], "next", batch)
     moved = {
-        "projection": name,
+        "projections": names,
         "partition": partition,
         "born_from": UUID(int=last.int + 1),
         "count": batch_size,
@@ -146,9 +170,3 @@ def _begun(connection: AnyConnection, projection: Projection) -> bool:
     standing = connection.execute(_STANDING, names).fetchone()
     planned = connection.execute(_COUNT, {"projections": [projection.name]}).fetchone()
     return standing == (True, projection.version) and planned is not None and planned[0] > 0
-
-
-def _apply(connection: AnyConnection, projection: Projection, batch: Batch) -> None:
-    engine.enter(connection, SCHEMAS["next"])
-    connection.execute(_MEMORY)
-    engine.apply(connection, [projection], "next", batch)

@@ -236,7 +236,7 @@ def test_what_commits_late_is_in_the_rebuilt_read_model(database, pool, lives, p
         append_on(open_, [first])
         lives.enqueue()
         with pool.connection() as connection, connection.transaction():
-            shares.plan(connection, JOBS)
+            shares.plan(connection, [JOBS])
         open_.commit()
     (done,) = rebuild(pool, [JOBS])
     assert done.comparison.differing == 0
@@ -340,7 +340,7 @@ def test_what_commits_between_two_looks_of_the_swap_is_not_taken_for_void(databa
         append_on(open_, [Append(job_id=late, events=opened, queue="q", priority=Priority.LOW, actor="test")])
         lives.enqueue()
         with pool.connection() as connection, connection.transaction():
-            shares.plan(connection, JOBS)
+            shares.plan(connection, [JOBS])
         engine = Engine(pool, JOBS, generation="next")
         lives.enqueue()
         engine.run_once()
