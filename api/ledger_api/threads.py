@@ -19,9 +19,11 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import structlog
-from gunicorn.http import wsgi
+from gunicorn.http.body import LengthReader
 from gunicorn.http.errors import ParseException
 from gunicorn.workers.gthread import TConn, ThreadWorker
+
+from ledger_api.exchange import Answer, Environ, Requests
 
 if TYPE_CHECKING:
     import socket
@@ -34,8 +36,6 @@ _COURTESY = 0.001
 """Seconds for which a process with more connections leaves a new one to the others."""
 _LINGER = 2.0
 """Seconds for which a process that leaves still answers on the connections it has."""
-_REFUSED = 400
-"""The status from which on a body may have been left unread."""
 _LEFT_OVER, _PATIENCE = 32 * 1024 * 1024, 5.0
 """Bytes that are taken of a refused body, twice the largest that is allowed, and seconds."""
 _COUNT = struct.Struct("<I")
@@ -79,6 +79,7 @@ class Threads(ThreadWorker):
         self._open: set[TConn] = set()
         self._idle: dict[int, TConn] = {}
         """By descriptor, longest idle first. Who takes one out of it, a thread or the main thread, owns it."""
+        self._environ = Environ(self.cfg)
         super().init_process()
 
     def run(self) -> None:
@@ -98,33 +99,28 @@ class Threads(ThreadWorker):
             sock, address = listener.accept()
             conn = TConn(self.cfg, sock, address, listener.getsockname())
             conn.data_ready = True  # when a thread gets it
+            conn.parser = Requests(self.cfg, sock, address)
             self._open.add(conn)
             self._await(conn, self._speaking.register)
             self.shares.tell(self.place, len(self._open))
 
     def handle_request(self, req: Any, conn: Any) -> bool:
         """Answer one request; return whether the connection stays. What is raised is answered by `handle_error`."""
-        joined: Any = _Joined(conn.sock)
-        answer, environ = wsgi.create(req, joined, conn.client, conn.server, self.cfg)
-        environ["wsgi.multithread"] = True
-        if not self.alive or len(self._idle) >= self.max_keepalived:
-            answer.force_close()
-        body: Any = self.wsgi(environ, answer.start_response)  # pyright: ignore[reportArgumentType]
-        try:
-            for part in body:
-                answer.write(part)
-            answer.close()
-            joined.flush()
-        except Exception:
-            if joined.is_silent:
-                raise
-            log.exception("answer broken off", path=req.path)
-            return False
-        finally:
-            if hasattr(body, "close"):
-                body.close()
-        has_ended = int(answer.status_code or 0) < _REFUSED or _read_on(req, conn.sock)
-        return has_ended and not answer.should_close()
+        if req._expected_100_continue:  # noqa: SLF001 — gunicorn has no other word for it
+            conn.sock.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+        answer = Answer(req, stays=self.alive and len(self._idle) < self.max_keepalived)
+        body: Any = self.wsgi(self._environ.of(req, conn.client, conn.server), answer.start)  # pyright: ignore[reportArgumentType]
+        answer.send(conn.sock, body)
+        has_ended = not answer.is_refusal or _read_on(req, conn.sock)
+        return has_ended and answer.stays
+
+    def _keepalive_after(self, conn: Any, keepalive: bool) -> bool:
+        """Return whether the connection can stay: what is left of a body is read, as gunicorn does, if there is any."""
+        reader = conn.parser.mesg.body.reader
+        if isinstance(reader, LengthReader) and not reader.length:
+            return keepalive
+        finish: Any = super()._keepalive_after  # pyright: ignore[reportAttributeAccessIssue]
+        return finish(conn, keepalive)
 
     def _serve(self) -> None:
         while True:
@@ -201,29 +197,3 @@ def _read_on(req: Any, sock: socket.socket) -> bool:
         with suppress(OSError):
             sock.setblocking(True)
     return False
-
-
-class _Joined:
-    """A socket that sends the head of an answer together with the beginning of its body: one call, one packet."""
-
-    def __init__(self, sock: socket.socket) -> None:
-        self._sock = sock
-        self._head: bytes | None = None
-        self.is_silent = True
-        """Nothing has been sent."""
-
-    def send(self, data: bytes) -> int:
-        return self._sock.send(data)
-
-    def sendall(self, data: bytes) -> None:
-        if self._head is None:
-            self._head = data
-            return
-        self.is_silent = False
-        head, self._head = self._head, b""
-        self._sock.sendall(head + data if head else data)
-
-    def flush(self) -> None:
-        """Send a head that was left without a body."""
-        if self._head:
-            self.sendall(b"")

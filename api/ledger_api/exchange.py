@@ -1,0 +1,112 @@
+"""One request and its answer, as the application wants the one and HTTP the other; gunicorn has read the request.
+
+gunicorn's own way serves any application. Ours has all of an answer in memory and says its length (Falcon does, for
+whatever is no stream), so head and body leave in one piece, and what the head is made of is looked at once.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from email.utils import formatdate
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from gunicorn import SERVER
+from gunicorn.http import wsgi
+from gunicorn.http.message import Request
+from gunicorn.http.parser import RequestParser
+from gunicorn.util import unquote_to_wsgi_str
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Iterable
+
+    from gunicorn.config import Config
+
+_UNSPEAKABLE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+"""In a header it would end it, and begin another."""
+
+
+class _Request(Request):
+    def _peer_trusted_for_forwarded(self) -> tuple[dict[str, str], list[str]]:
+        """Trust nobody to say in headers what the request itself does not: nothing here depends on it."""
+        return {}, []
+
+
+class Requests(RequestParser):
+    """The requests of one connection."""
+
+    mesg_class = _Request
+
+
+class Environ:
+    """Makes the application's view of a request."""
+
+    def __init__(self, config: Config) -> None:
+        self._common: dict[str, Any] = {**wsgi.base_environ(config), "wsgi.multithread": True, "SCRIPT_NAME": ""}
+
+    def of(self, request: Any, client: tuple[str, int], server: tuple[str, int]) -> dict[str, Any]:
+        environ = self._common | {
+            "wsgi.input": request.body,
+            "wsgi.url_scheme": request.scheme,
+            "REQUEST_METHOD": request.method,
+            "PATH_INFO": unquote_to_wsgi_str(request.path),
+            "QUERY_STRING": request.query,
+            "RAW_URI": request.uri,
+            "SERVER_PROTOCOL": _protocol(request.version),
+            "REMOTE_ADDR": client[0],
+            "REMOTE_PORT": str(client[1]),
+            "SERVER_NAME": server[0],
+            "SERVER_PORT": str(server[1]),
+        }
+        for name, value in request.headers:
+            key = name.replace("-", "_")
+            if key not in ("CONTENT_TYPE", "CONTENT_LENGTH"):
+                key = f"HTTP_{key}"
+            environ[key] = f"{environ[key]},{value}" if key in environ else value
+        return environ
+
+
+class Answer:
+    """What the application answers to a request."""
+
+    def __init__(self, request: Any, *, stays: bool) -> None:
+        self._version = request.version
+        self.stays = stays and not request.should_close()
+        """The connection is kept."""
+        self.status = ""
+        self._headers: list[tuple[str, str]] = []
+
+    def start(self, status: str, headers: list[tuple[str, str]], _: object = None) -> None:
+        """Take what stands before the body; the application calls it."""
+        self.status, self._headers = status, headers
+
+    @property
+    def is_refusal(self) -> bool:
+        return self.status >= "400"
+
+    def send(self, sock: socket.socket, body: Iterable[bytes]) -> None:
+        sock.sendall(self._head() + b"".join(body))
+
+    def _head(self) -> bytes:
+        lines = [f"{name}: {value}" for name, value in self._headers]
+        if any(map(_UNSPEAKABLE.search, lines)):
+            raise ValueError("a header holds a control character")
+        first = (
+            f"{_protocol(self._version)} {self.status}",
+            f"Server: {SERVER}",
+            f"Date: {_date(int(time.monotonic()))}",
+            f"Connection: {'keep-alive' if self.stays else 'close'}",
+        )
+        return "\r\n".join((*first, *lines, "", "")).encode("latin-1")
+
+
+@lru_cache(1)
+def _date(_: int) -> str:
+    """Return the date, spelled once a second."""
+    return formatdate(usegmt=True)
+
+
+def _protocol(version: tuple[int, int]) -> str:
+    return f"HTTP/{version[0]}.{version[1]}"
