@@ -47,7 +47,7 @@ _OPEN = Insertion(
 _HISTORIES = statement("ledger", "select_histories")
 _NOW = statement("ledger", "select_now")
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLENNIUM = datetime(2000, 1, 1, tzinfo=UTC)
 _TRACE = msgspec.json.Decoder(Trace)
 _PRIORITIES = tuple(Priority)
 
@@ -75,16 +75,16 @@ class PostgresLog:
         with self._database.connection() as connection:
             position, microseconds = _OPEN.insert(
                 connection,
-                append.job_id.hex,
-                KINDS[type(event)].value,
-                append.queue,
-                str(int(append.priority)),
-                append.actor,
-                orjson.dumps(data).decode(),
-                None if body is None else body.decode(),
-                None if append.trace is NO_TRACE else msgspec.json.encode(append.trace).decode(),
+                append.job_id.hex.encode(),
+                KINDS[type(event)].encode(),
+                append.queue.encode(),
+                b"%d" % append.priority,
+                append.actor.encode(),
+                orjson.dumps(data),
+                body,
+                None if append.trace is NO_TRACE else msgspec.json.encode(append.trace),
             )
-        return Recorded(append.job_id, 1, position, _EPOCH + timedelta(microseconds=microseconds))
+        return Recorded(append.job_id, 1, position, _MILLENNIUM + timedelta(microseconds=microseconds))
 
     def lease(self, leases: Sequence[Lease], worker_id: str) -> list[tuple[Entry, ...]]:
         with self._database.connection() as connection:

@@ -132,21 +132,25 @@ class Database:
         self._failed_at = time.monotonic()
 
 
-@contextmanager
-def reachable(url: str) -> Generator[None]:
-    """Turn the driver's connection errors into Unavailable, with the server named and the password left out."""
-    try:
-        yield
-    except LockNotAvailable:
-        raise  # an operational error by class, but the server is well: the caller decides
-    except TRANSIENT as error:
-        raise Unavailable(f"Postgres at {describe(url)} cannot be used: {_first_line(error)}") from error
-    except Exception as error:
+class reachable:  # noqa: N801 — reads as the verb it is, like contextlib's
+    """Turns the driver's connection errors into Unavailable, with the server named and the password left out."""
+
+    __slots__ = ("_url",)
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        # A lock time-out is an operational error by class, but the server is well: the caller decides.
+        if error is None or isinstance(error, LockNotAvailable):
+            return
         # SQLAlchemy wraps the driver's error; ours must come out the same whoever called.
-        cause = getattr(error, "orig", None)
+        cause = error if isinstance(error, TRANSIENT) else getattr(error, "orig", None)
         if isinstance(cause, TRANSIENT):
-            raise Unavailable(f"Postgres at {describe(url)} cannot be used: {_first_line(cause)}") from error
-        raise
+            raise Unavailable(f"Postgres at {describe(self._url)} cannot be used: {_first_line(cause)}") from error
 
 
 def defaults(url: str, name: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 import time
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from contextvars import ContextVar
 from math import inf
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ import psycopg
 
 if TYPE_CHECKING:
     from collections.abc import Generator
+    from contextlib import AbstractContextManager
     from datetime import timedelta
 
 _CANCEL_WAIT = 2.0
@@ -101,15 +102,17 @@ class _Watchman:
 
 
 _watchman = _Watchman()
+_UNLIMITED = nullcontext()
+
+
+def watch(connection: psycopg.Connection[Any]) -> AbstractContextManager[None]:
+    """Cancel what the connection is doing when the time of this context is over; the driver raises QueryCanceled."""
+    deadline = _deadline.get()
+    return _UNLIMITED if deadline is None else _watched(connection, deadline)
 
 
 @contextmanager
-def watch(connection: psycopg.Connection[Any]) -> Generator[None]:
-    """Cancel what the connection is doing when the time of this context is over; the driver raises QueryCanceled."""
-    deadline = _deadline.get()
-    if deadline is None:
-        yield
-        return
+def _watched(connection: psycopg.Connection[Any], deadline: float) -> Generator[None]:
     watched = _Watched(connection, deadline)
     _watchman.add(watched)
     try:

@@ -1,23 +1,28 @@
 """Statements that are sent all day: prepared once a connection, and sent by libpq itself.
 
 A question asked now and then, with the caches cold, costs a third of what the driver's own way does; that is what an
-idle process costs. A row that goes in by itself is for the driver's layers half of what it costs.
+idle process costs. A row that goes in by itself is for the driver's layers most of what it costs.
 """
 
 from __future__ import annotations
 
+import select
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
-from psycopg import generators
+import psycopg
 from psycopg.errors import OperationalError, error_from_result
-from psycopg.pq import DiagnosticField, ExecStatus
+from psycopg.pq import DiagnosticField, ExecStatus, Format
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from psycopg import Connection
 
 _UNKNOWN = b"26000"
 """invalid_sql_statement_name"""
+_CANCEL_WAIT = 5.0
 
 
 class _Prepared:
@@ -29,7 +34,8 @@ class _Prepared:
         self._known_to: WeakSet[Connection[Any]] = WeakSet()
 
     def _answer(self, connection: Connection[Any], values: Any) -> Any:
-        if connection not in self._known_to:
+        # Behind some poolers nothing may be prepared.
+        if connection.prepare_threshold is not None and connection not in self._known_to:
             self._prepare(connection)
         answer = self._send(connection, values)
         if answer.status != ExecStatus.TUPLES_OK:
@@ -41,6 +47,8 @@ class _Prepared:
         return answer
 
     def _send(self, connection: Connection[Any], values: Any) -> Any:
+        if connection.prepare_threshold is None:
+            return connection.pgconn.exec_params(self._statement, values)
         return connection.pgconn.exec_prepared(self._name, values)
 
     def _prepare(self, connection: Connection[Any]) -> None:
@@ -53,10 +61,6 @@ class Question(_Prepared):
 
     def ask(self, connection: Connection[Any]) -> int:
         """Return the number it answers."""
-        if connection.prepare_threshold is None:  # a pooler behind which nothing may be prepared
-            row = connection.execute(self._statement).fetchone()
-            assert row is not None
-            return row[0]
         return int(self._answer(connection, None).get_value(0, 0) or 0)
 
 
@@ -66,25 +70,45 @@ class Insertion(_Prepared):
     """
 
     def __init__(self, name: str, statement: bytes, *members: str) -> None:
-        self._members = members
-        self._unprepared = statement
         for number, member in enumerate(members, start=1):
             statement = statement.replace(b"%%(%b)s" % member.encode(), b"$%d" % number)
         super().__init__(name, statement)
 
-    def insert(self, connection: Connection[Any], *values: str | None) -> tuple[Any, ...]:
-        """Return what the statement returns, whole numbers only. Waits as the driver does: Ctrl-C ends it."""
-        if connection.prepare_threshold is None:
-            given = dict(zip(self._members, values, strict=True))
-            row = connection.execute(self._unprepared, given).fetchone()
-            assert row is not None
-            return row
-        answer = self._answer(connection, [None if value is None else value.encode() for value in values])
-        return tuple(int(answer.get_value(0, column)) for column in range(answer.nfields))
+    def insert(self, connection: Connection[Any], *values: bytes | None) -> tuple[int, ...]:
+        """Return what the statement returns, whole numbers only: a time is one, of microseconds since 2000 in UTC.
 
-    def _send(self, connection: Connection[Any], values: Any) -> Any:
-        connection.pgconn.send_query_prepared(self._name, values)
-        return connection.wait(generators.execute(connection.pgconn))[-1]
+        Waits so that Ctrl-C ends it, and what is under way with it.
+        """
+        answer = self._answer(connection, values)
+        return tuple(int.from_bytes(answer.get_value(0, n), "big", signed=True) for n in range(answer.nfields))
+
+    def _send(self, connection: Connection[Any], values: Sequence[bytes | None]) -> Any:
+        pgconn = connection.pgconn
+        try:
+            if connection.prepare_threshold is None:
+                pgconn.send_query_params(self._statement, values, result_format=Format.BINARY)
+            else:
+                pgconn.send_query_prepared(self._name, values, result_format=Format.BINARY)
+            answer = _next(pgconn)
+            while _next(pgconn) is not None:
+                pass
+        except BaseException:
+            with suppress(psycopg.Error):
+                if not connection.closed:
+                    connection.cancel_safe(timeout=_CANCEL_WAIT)
+            connection.close()
+            raise
+        return answer
+
+
+def _next(pgconn: Any) -> Any:
+    """Return the next result, None at the end."""
+    while (unsent := pgconn.flush()) or pgconn.is_busy():
+        line = select.poll()
+        line.register(pgconn.socket, select.POLLIN | select.POLLOUT if unsent else select.POLLIN)
+        line.poll()
+        pgconn.consume_input()
+    return pgconn.get_result()
 
 
 def _check(connection: Connection[Any], answer: Any, wanted: ExecStatus) -> None:

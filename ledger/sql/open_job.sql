@@ -2,10 +2,10 @@
 --
 --   job_id, kind, queue, priority, actor, data, body, meta   the columns of that name
 --
--- Returns position, and time in microseconds.
+-- Returns position and time.
 insert into ledger.events (job_id, version, kind, queue, priority, actor, data, body, meta)
 values (
   %(job_id)s, 1, %(kind)s::ledger.event_kind, %(queue)s, %(priority)s, %(actor)s, %(data)s::json, %(body)s::json,
   %(meta)s::json
 )
-returning position, (extract(epoch from at) * 1000000)::bigint
+returning position, at

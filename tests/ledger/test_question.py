@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
+
 import psycopg
 import pytest
 
@@ -54,15 +58,48 @@ def test_an_insertion_takes_a_row_on_every_connection_and_again(database):
     with psycopg.connect(database, autocommit=True) as one, psycopg.connect(database, autocommit=True) as other:
         one.execute("create table words (n bigint primary key, word text)")
         insertion = Insertion("words", statement, "n", "word")
-        assert insertion.insert(one, "1", "\u00e9t\u00e9") == (1, 3)
-        assert insertion.insert(other, "7000000000", "") == (7_000_000_000, 0)
+        assert insertion.insert(one, b"1", "\u00e9t\u00e9".encode()) == (1, 3)
+        assert insertion.insert(other, b"7000000000", b"") == (7_000_000_000, 0)
         one.execute("deallocate all")
-        assert insertion.insert(one, "2", "'; drop table words") == (2, 19)
+        assert insertion.insert(one, b"2", b"'; drop table words") == (2, 19)
         with pytest.raises(psycopg.errors.UniqueViolation):
-            insertion.insert(one, "2", "again")
+            insertion.insert(one, b"2", b"again")
         one.prepare_threshold = None
-        assert insertion.insert(one, "3", "x") == (3, 1)
+        assert insertion.insert(one, b"3", b"x") == (3, 1)
         assert one.execute("select word from words order by n").fetchall()[:2] == [
             ("\u00e9t\u00e9",),
             ("'; drop table words",),
         ]
+
+
+def test_an_insertion_takes_more_than_a_socket_does(database):
+    insertion = Insertion("letters", b"select length(%(letters)s::text)", "letters")
+    with psycopg.connect(database, autocommit=True) as connection:
+        assert insertion.insert(connection, b"x" * 20_000_000) == (20_000_000,)
+
+
+def test_ctrl_c_ends_an_insertion_that_waits(database):
+    insertion = Insertion("word", b"insert into words values (%(word)s) returning 1", "word")
+    with psycopg.connect(database, autocommit=True) as one, psycopg.connect(database, autocommit=True) as other:
+        one.execute("create table words (word text)")
+        assert insertion.insert(one, b"first") == (1,)
+
+        def interrupt() -> None:
+            waits = "select from pg_locks where pid = %s and not granted"
+            while other.execute(waits, [pid]).fetchone() is None:
+                pass
+            os.kill(os.getpid(), signal.SIGINT)
+
+        pid = one.info.backend_pid
+        with other.transaction():
+            other.execute("lock table words")
+            thread = threading.Thread(target=interrupt)
+            thread.start()
+            with pytest.raises(KeyboardInterrupt):
+                insertion.insert(one, b"second")
+            thread.join()
+        assert one.closed
+        gone = "select from pg_stat_activity where pid = %s"
+        while other.execute(gone, [pid]).fetchone() is not None:
+            pass
+        assert other.execute("select word from words").fetchall() == [("first",)]
