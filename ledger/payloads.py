@@ -39,8 +39,8 @@ def written(payload: Any, hook: Hook = None) -> bytes:
         raise _refused("", "must be an object")
     if holds_null(text):
         raise _refused("", "holds the character U+0000, which cannot be kept")
-    if b"null" in text and (pointer := next(_not_numbers(msgspec.to_builtins(payload, enc_hook=hook), ""), None)):
-        raise _refused(pointer, "is not a finite number")
+    if text.find(b"null") >= 0:
+        _refuse_not_numbers(payload, hook)
     try:
         if isinstance(payload, msgspec.Raw):
             strict_json.decode(text)
@@ -55,6 +55,11 @@ def written(payload: Any, hook: Hook = None) -> bytes:
 
 def _refused(pointer: str, detail: str) -> InvalidRequest:
     return InvalidRequest([Breach(f"/payload{pointer}", detail)])
+
+
+def _refuse_not_numbers(payload: Any, hook: Hook) -> None:
+    for pointer in _not_numbers(msgspec.to_builtins(payload, enc_hook=hook), ""):
+        raise _refused(pointer, "is not a finite number")
 
 
 def _not_numbers(value: Any, pointer: str) -> Iterator[str]:

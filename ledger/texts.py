@@ -9,6 +9,8 @@ from __future__ import annotations
 
 LONGEST = 64_000
 """Characters kept of an error message or traceback."""
+_BACKSLASH = ord("\\")
+"""A number, which is quickly found in bytes."""
 
 
 def plain(text: str) -> str:
@@ -57,4 +59,4 @@ def holds_null(json: bytes) -> bool:
     >>> holds_null(rb'"\u0000"'), holds_null(rb'"\\u0000"')
     (True, False)
     """
-    return b"\\u0000" in json and b"\\u0000" in json.replace(b"\\\\", b"")
+    return _BACKSLASH in json and b"\\u0000" in json and b"\\u0000" in json.replace(b"\\\\", b"")
