@@ -6,6 +6,7 @@ caller's own transaction: there the job exists exactly if the caller commits.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from ledger.aio import Threads, twin
@@ -23,7 +24,7 @@ from ledger.verbs import Verbs
 from ledger.wake import MOST_BY_HAND, News
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from uuid import UUID
 
     from ledger.handlers import Duration, Errors, Executor, Level
@@ -120,7 +121,7 @@ class Ledger(SchedulesInCode, Enqueueing, Verbs):
         """
         return self.enqueue_chain.enqueue(
             {"type": type, "payload": payload, **spelled(options)},
-            lambda request: self.submit(self._check(request), connection=connection).job_id,
+            lambda request: self.submit(self._check(request, _payload(request)), connection=connection).job_id,
         )
 
     def enqueue_many(self, jobs: Iterable[Mapping[str, Any]], *, connection: Any = None) -> list[UUID]:
@@ -200,19 +201,24 @@ class Ledger(SchedulesInCode, Enqueueing, Verbs):
         made = self.submit_all(wanted, connection=connection)
         return gathered.answers(promised, [each.job_id for each in made])
 
-    def _check(self, members: Mapping[str, Any]) -> Submission:
-        payload = written(members.get("payload"))
+    def _check(self, members: Mapping[str, Any], payload: bytes) -> Submission:
         return submission(self.enqueue_chain.complete(members), payload, self.settings, self.now())
 
     def _check_all(self, jobs: Sequence[Mapping[str, Any]]) -> list[Submission]:
         wanted: list[Submission] = []
         breaches: list[Breach] = []
-        check = Repeated(self._check, self.settings.job_max_payload)
+        check = Repeated(lambda job, payload: self._check(spelled(job), payload), self.settings.job_max_payload)
         for index, job in enumerate(jobs):
             try:
-                wanted.append(check(job))
+                wanted.append(check(job, _payload(job)))
             except InvalidRequest as error:
                 breaches += [Breach(f"/{index}{b.pointer}", b.detail, b.too_large) for b in error.breaches]
         if breaches:
             raise InvalidRequest(breaches)
         return wanted
+
+
+def _payload(job: Mapping[str, Any]) -> bytes:
+    if job.__class__ is not dict and not isinstance(job, Mapping):
+        raise InvalidRequest([Breach("", "must be a mapping with the fields of a request")])
+    return written(job.get("payload"))

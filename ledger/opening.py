@@ -6,8 +6,8 @@ The key is stored in the transaction of the append: either both are there or nei
 
 from __future__ import annotations
 
+import marshal
 import socket
-from collections.abc import Mapping
 from datetime import datetime, timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -18,10 +18,8 @@ from psycopg.errors import LockNotAvailable
 
 from ledger import commands, ids
 from ledger.errors import (
-    Breach,
     IdempotencyConflict,
     IdempotencyKeyInUse,
-    InvalidRequest,
     JobExists,
     Unavailable,
 )
@@ -29,11 +27,10 @@ from ledger.events import Entry, Trace
 from ledger.handlers import current_job
 from ledger.job import JobState, open_job
 from ledger.log import Append, Blocked, Conflict, Recorded
-from ledger.payloads import written
 from ledger.runtime.statements import statement
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from ledger.log import Outcome
     from ledger.requests import Submission
@@ -153,28 +150,29 @@ def spelled(options: Mapping[str, Any]) -> dict[str, Any]:
 class Repeated:
     """Checks requests of which many are alike but for their payload: what was found out about the rest is kept."""
 
-    def __init__(self, check: Callable[[dict[str, Any]], Submission], max_payload: int) -> None:
+    def __init__(self, check: Callable[[Mapping[str, Any], bytes], Submission], max_payload: int) -> None:
         self._check = check
         self._max_payload = max_payload
         self._known: dict[Any, Submission] = {}
 
-    def __call__(self, job: Mapping[str, Any]) -> Submission:
+    def __call__(self, members: Mapping[str, Any], payload: bytes) -> Submission:
         """Return the request, checked; raise InvalidRequest with every breach."""
-        if job.__class__ is not dict and not isinstance(job, Mapping):
-            raise InvalidRequest([Breach("", "must be a mapping with the fields of a request")])
-        options = tuple((name, value.__class__, value) for name, value in job.items() if name != "payload")
         try:
+            options = tuple(_option(name, value) for name, value in members.items() if name != "payload")
             known = self._known.get(options)
-        except TypeError:  # a value that has no hash, such as metadata
-            return self._check(spelled(job))
-        if known is not None:
-            payload = written(job.get("payload"))
-            if len(payload) <= self._max_payload:
-                return known.holding(payload)
-        found = self._check(spelled(job))
+        except (TypeError, ValueError):  # a value that cannot be told from others
+            return self._check(members, payload)
+        if known is not None and len(payload) <= self._max_payload:
+            return known.holding(payload)
+        found = self._check(members, payload)
         if found.is_fresh and len(self._known) < _MOST_KNOWN:
             self._known[options] = found
         return found
+
+
+def _option(name: str, value: Any) -> tuple[Any, ...]:
+    """Return what stands for an option: equal only for equal values of equal types, within an object too."""
+    return name, value.__class__, marshal.dumps(value, 2) if value.__class__ is dict else value
 
 
 def actor_now(given: str | None) -> str:

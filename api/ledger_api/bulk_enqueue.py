@@ -11,6 +11,7 @@ from msgspec import Meta
 from ledger import shapes, strict_json
 from ledger.errors import Breach, IdempotencyConflict, InvalidRequest, JobExists, LedgerError
 from ledger.job import fold
+from ledger.opening import Repeated
 from ledger.resources import dumps
 from ledger_api import bodies, problems, schemas
 from ledger_api.callers import actor
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from ledger import Ledger
     from ledger.opening import Made
     from ledger.requests import Submission
+    from ledger_api.jobs import Check
 
     Told = Callable[[LedgerError], tuple[int, dict[str, Any]]]
 
@@ -90,18 +92,14 @@ class BulkEnqueue:
     ) -> list[Submission | InvalidRequest]:
         """Check each job; the breaches of one are told by their place in the whole body."""
         found: list[Submission | InvalidRequest] = []
+        check = Repeated(self._ledger.checked, self._ledger.settings.job_max_payload)
         for index, (job, payload) in enumerate(zip(jobs, payloads, strict=True)):
             try:
-                found.append(self._check_one(job, payload, None if key is None else f"{key}:{index}"))
+                found.append(_checked_one(check, job, payload, None if key is None else f"{key}:{index}"))
             except InvalidRequest as error:
                 placed = [Breach(f"/jobs/{index}{b.pointer}", b.detail, b.too_large) for b in error.breaches]
                 found.append(InvalidRequest(placed))
         return found
-
-    def _check_one(self, job: Any, payload: bytes | None, key: str | None) -> Submission:
-        if not isinstance(job, dict):
-            raise InvalidRequest([Breach("", "must be an object")])
-        return checked(self._ledger, job, payload, None if "idempotency_key" in job else key)
 
     def _make_all(self, wanted: list[Submission | InvalidRequest], actor_: str, trace: str | None) -> list[Made]:
         breaches = [breach for each in wanted if isinstance(each, InvalidRequest) for breach in each.breaches]
@@ -138,6 +136,12 @@ class BulkEnqueue:
         return {job_id: job.version for job_id, history in histories.items() if (job := fold(history))}
 
 
+def _checked_one(check: Check, job: Any, payload: bytes | None, key: str | None) -> Submission:
+    if not isinstance(job, dict):
+        raise InvalidRequest([Breach("", "must be an object")])
+    return checked(check, job, payload, None if "idempotency_key" in job else key)
+
+
 def _result(index: int, made: Made | LedgerError, versions: dict[UUID, int], told: Told) -> dict[str, Any]:
     if isinstance(made, LedgerError):
         status, problem = told(made)
@@ -145,7 +149,7 @@ def _result(index: int, made: Made | LedgerError, versions: dict[UUID, int], tol
     return {
         "index": index,
         "status": 201,
-        "id": str(made.job_id),
+        "id": made.job_id,
         "version": versions.get(made.job_id, 1),
         "replayed": made.replayed,
         "problem": None,

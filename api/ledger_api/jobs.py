@@ -30,7 +30,7 @@ from ledger_api.parameters import Parameters
 from ledger_api.problems import invalid_parameters
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from datetime import datetime
 
     from ledger_projections.queries import Queries
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from ledger_api.pages import Lag
 
     Act = Callable[..., JobState]
+    Check = Callable[[Mapping[str, Any], bytes], Submission]
 
 STATES = meanings(words.STATES)
 """What `state` may say: our words, and those of job-queue."""
@@ -106,7 +107,7 @@ class Jobs:
         Parameters(req).end()
         key = idempotency_key(req)
         members = strict_json.decode(body)
-        wanted = checked(self._ledger, members, strict_json.payload_bytes(body), key)
+        wanted = checked(self._ledger.checked, members, strict_json.payload_bytes(body), key)
         made = self._ledger.submit(wanted, actor=actor(req), traceparent=traceparent(req))
         if made.replayed:
             resp.set_header("Idempotency-Replayed", "true")
@@ -266,13 +267,13 @@ def idempotency_key(req: falcon.Request) -> str | None:
     return key
 
 
-def checked(ledger: Ledger, members: dict[str, Any], payload: bytes | None, key: str | None) -> Submission:
+def checked(check: Check, members: dict[str, Any], payload: bytes | None, key: str | None) -> Submission:
     """Check a request to enqueue: its members, its payload as it was sent, and the idempotency key of the header."""
     breaches: list[Breach] = []
     if key is not None and members.get("idempotency_key", key) != key:
         breaches.append(Breach("/idempotency_key", "is another one than the header Idempotency-Key"))
     try:
-        wanted = ledger.checked(members, b"{}" if payload is None else payload)
+        wanted = check(members, b"{}" if payload is None else payload)
     except InvalidRequest as error:
         raise InvalidRequest([*breaches, *error.breaches]) from None
     if breaches:

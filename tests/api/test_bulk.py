@@ -29,6 +29,22 @@ def test_the_bytes_of_every_payload_are_kept(api):
         assert b'"payload":' + payload in api.get(f"/jobs/{result['id']}").content
 
 
+def test_jobs_that_are_nearly_alike_are_told_apart(api):
+    alike = {"type": "a", "max_retries": 1, "metadata": {"tenant": "1"}}
+    others = [{"max_retries": 2}, {"metadata": {"tenant": "2"}}, {"metadata": {"tenant": "1", "more": "1"}}]
+    refused = [{"max_retries": True}, {"metadata": {"tenant": 1}}, {"payload": {"x": "x" * 2**20}}]
+    jobs = [alike, *(alike | each for each in [*others, *refused]), alike | {"payload": {"n": 1}}]
+    results = bulk(api, jobs).json["results"]
+    assert [result["status"] for result in results] == [201, 201, 201, 201, 422, 422, 413, 201]
+    made = [
+        (api.get(f"/jobs/{result['id']}").json, job) for result, job in zip(results, jobs, strict=True) if result["id"]
+    ]
+    for found, job in made:
+        assert (found["payload"], found["max_retries"], found["metadata"]) == (
+            job.get("payload", {}), job["max_retries"], job["metadata"],
+        )  # fmt: skip
+
+
 def test_what_can_be_made_is_made_and_the_rest_is_told(api, name):
     taken = api.post("/jobs", {"type": "a", "id": str(ids.mint())}).json["id"]
     api.post("/jobs", {"type": "a"}, headers={"Idempotency-Key": name})
