@@ -6,9 +6,10 @@
 --
 -- Returns every event of each job won up to its lease, in version order, with position and time of the lease beside it;
 -- what else the lease holds, follows from them. What is not returned was leased by another,
--- cancelled, or never there, or its queue is paused, or it is past its `expires_at`: the scheduler cancels it. Served by the primary key. Commits asynchronously: a lease that a
--- crash of Postgres takes away only means that the job is dispatched again, and the nonce keeps the first holder's
--- outcome out.
+-- cancelled, or never there, or its queue is paused, or it is past its `expires_at`: the scheduler cancels it. Served by
+-- the primary key: the event that made a job ready is looked up once, and of most jobs it is all there is to read.
+-- Commits asynchronously: a lease that a crash of Postgres takes away only means that the job is dispatched again, and the
+-- nonce keeps the first holder's outcome out.
 with limits as materialized (
   select
     set_config('lock_timeout', %(lock_timeout)s, true) as set,
@@ -19,32 +20,50 @@ input as materialized (
   from limits, json_to_recordset(%(leases)s::json) as r (job_id uuid, version int, nonce text)
   where limits.set is not null and limits.asynchronous is not null
 ),
-leased as (
-  insert into ledger.events (job_id, version, kind, queue, priority, actor, data)
+looked_up as materialized (
   select
-    r.job_id, r.version + 1, 'leased', p.queue, p.priority, 'worker:' || %(worker_id)s::text,
-    json_build_object(
-      'worker_id', %(worker_id)s::text, 'attempt', p.leases + 1, 'nonce', r.nonce, 'ready_at', p.at
-    )
+    r.job_id, r.version, r.nonce, p.position, p.at, p.kind, p.queue, p.priority, p.actor, p.schema_version, p.data, p.body,
+    p.meta,
+    case when r.version = 1 then 0 else (
+      select count(*) from ledger.events l where l.job_id = r.job_id and l.version < r.version and l.kind = 'leased'
+    ) end as leases
   from input r
   cross join lateral (
-    select e.queue, e.priority, e.kind, e.at, case when r.version = 1 then 0 else (
-      select count(*) from ledger.events l where l.job_id = r.job_id and l.version < r.version and l.kind = 'leased'
-    ) end as leases,
-    case when r.version = 1 then e.data ->> 'expires_at' else (
-      select f.data ->> 'expires_at' from ledger.events f where f.job_id = r.job_id and f.version = 1
-    ) end::timestamptz as expires_at
+    select e.*
     from ledger.events e
     where e.job_id = r.job_id and e.version = r.version
     offset 0  -- keeps the planner from joining the whole log instead of looking up one key a row
   ) as p
-  where p.kind = 'enqueued' and (p.expires_at > clock_timestamp()) is not false and p.queue <> all (array(select x.queue from ledger.pauses x))
-  order by r.job_id
+  where p.kind = 'enqueued'
+    and p.queue <> all (array(select x.queue from ledger.pauses x))
+    and (
+      case when r.version = 1 then p.data ->> 'expires_at' else (
+        select f.data ->> 'expires_at' from ledger.events f where f.job_id = r.job_id and f.version = 1
+      ) end::timestamptz > clock_timestamp()
+    ) is not false
+),
+leased as (
+  insert into ledger.events (job_id, version, kind, queue, priority, actor, data)
+  select
+    p.job_id, p.version + 1, 'leased', p.queue, p.priority, 'worker:' || %(worker_id)s::text,
+    json_build_object(
+      'worker_id', %(worker_id)s::text, 'attempt', p.leases + 1, 'nonce', p.nonce, 'ready_at', p.at
+    )
+  from looked_up p
+  order by p.job_id
   on conflict (job_id, version) do nothing
   returning job_id, version, position, at
 )
-select h.job_id, h.version, h.position, h.at, h.kind, h.queue, h.priority, h.actor, h.schema_version, h.data, h.body,
-       h.meta, l.position, l.at
+select
+  p.job_id, p.version, p.position, p.at, p.kind::text, p.queue, p.priority, p.actor, p.schema_version, p.data::text,
+  p.body::text, p.meta::text, l.position, l.at
+from leased l
+join looked_up p on p.job_id = l.job_id and p.version = l.version - 1
+where l.version = 2
+union all
+select
+  h.job_id, h.version, h.position, h.at, h.kind, h.queue, h.priority, h.actor, h.schema_version, h.data, h.body, h.meta,
+  l.position, l.at
 from leased l
 cross join lateral (
   select e.job_id, e.version, e.position, e.at, e.kind::text, e.queue, e.priority, e.actor, e.schema_version,
@@ -53,4 +72,5 @@ cross join lateral (
   where e.job_id = l.job_id and e.version < l.version
   offset 0
 ) as h
-order by l.job_id, h.version
+where l.version > 2
+order by 1, 2
