@@ -44,6 +44,7 @@ _OPEN = Insertion(
     statement("ledger", "open_job"),
     "job_id", "kind", "queue", "priority", "actor", "data", "body", "meta",
 )  # fmt: skip
+_OPEN_MANY = Insertion("open_jobs", statement("ledger", "open_jobs"), "rows")
 _HISTORIES = statement("ledger", "select_histories")
 _NOW = statement("ledger", "select_now")
 
@@ -64,8 +65,8 @@ class PostgresLog:
         return self._appender.append(appends)
 
     def _write(self, appends: Sequence[Append]) -> list[Outcome]:
-        if len(appends) == 1 and appends[0].is_new:
-            return [self._open(appends[0])]
+        if all(append.is_new for append in appends):
+            return [self._open(appends[0])] if len(appends) == 1 else self._open_many(appends)
         with self._database.connection() as connection:
             return append_on(connection, appends, LOCK_TIMEOUT)
 
@@ -84,7 +85,13 @@ class PostgresLog:
                 body,
                 None if append.trace is NO_TRACE else msgspec.json.encode(append.trace),
             )
-        return Recorded(append.job_id, 1, position, _MILLENNIUM + timedelta(microseconds=microseconds))
+        return _opened(append, position, microseconds)
+
+    def _open_many(self, appends: Sequence[Append]) -> list[Outcome]:
+        rows = orjson.dumps([row for append in appends for row in _rows(0, append)])
+        with self._database.connection() as connection:
+            places = _OPEN_MANY.insert_many(connection, rows)
+        return [_opened(append, *place) for append, place in zip(appends, places, strict=True)]
 
     def lease(self, leases: Sequence[Lease], worker_id: str) -> list[tuple[Entry, ...]]:
         with self._database.connection() as connection:
@@ -102,6 +109,10 @@ class PostgresLog:
             row = connection.execute(_NOW).fetchone()
             assert row is not None
             return row[0]
+
+
+def _opened(append: Append, position: int, microseconds: int) -> Recorded:
+    return Recorded(append.job_id, 1, position, _MILLENNIUM + timedelta(microseconds=microseconds))
 
 
 def append_on(connection: AnyConnection, appends: Sequence[Append], lock_timeout: str | None = None) -> list[Outcome]:

@@ -65,7 +65,7 @@ class Question(_Prepared):
 
 
 class Insertion(_Prepared):
-    """One that takes a row and returns a few values of it. `members`: its parameters, in the order in which they are
+    """One that takes rows and returns a few values of each. `members`: its parameters, in the order in which they are
     given.
     """
 
@@ -79,8 +79,16 @@ class Insertion(_Prepared):
 
         Waits so that Ctrl-C ends it, and what is under way with it.
         """
+        return self.insert_many(connection, *values)[0]
+
+    def insert_many(self, connection: Connection[Any], *values: bytes | None) -> list[tuple[int, ...]]:
+        """Return what the statement returns of every row."""
         answer = self._answer(connection, values)
-        return tuple(int.from_bytes(answer.get_value(0, n), "big", signed=True) for n in range(answer.nfields))
+        columns = range(answer.nfields)
+        return [
+            tuple(int.from_bytes(answer.get_value(row, n), "big", signed=True) for n in columns)
+            for row in range(answer.ntuples)
+        ]
 
     def _send(self, connection: Connection[Any], values: Sequence[bytes | None]) -> Any:
         pgconn = connection.pgconn

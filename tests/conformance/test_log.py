@@ -137,6 +137,21 @@ class TestOpening:
         assert (entry.event, entry.queue, entry.actor) == (ENQUEUED, append.queue, append.actor)
         assert recorded == Recorded(append.job_id, 1, entry.position, entry.at)
 
+    def test_new_jobs_of_one_append_go_in_and_are_told_of_in_its_order(self, log):
+        appends = [
+            replace(first(job_id), is_new=True, actor=f"a{n}", trace=Trace(f"order-{n}"))
+            for n, job_id in enumerate(reversed([mint() for _ in range(20)]))
+        ]
+
+        recorded = log.append(appends)
+
+        for append, told in zip(appends, recorded, strict=True):
+            (entry,) = log.history(append.job_id)
+            assert (entry.event, entry.actor, entry.trace) == (ENQUEUED, append.actor, append.trace)
+            assert told == Recorded(append.job_id, 1, entry.position, entry.at)
+        positions = [each.position for each in recorded]
+        assert positions == sorted(positions)
+
 
 class TestConflicts:
     def test_a_taken_id_is_reported_and_changes_nothing(self, log, ready):
