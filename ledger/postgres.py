@@ -127,7 +127,8 @@ def append_on(connection: AnyConnection, appends: Sequence[Append], lock_timeout
         return _append_in_rounds(connection, appends, lock_timeout)
     rows = orjson.dumps([row for n, append in enumerate(appends) for row in _rows(n, append)]).decode()
     try:
-        taken = connection.execute(_APPEND, {"rows": rows, "lock_timeout": lock_timeout}, binary=True).fetchall()
+        parameters = {"rows": rows, "lock_timeout": lock_timeout} | _ends(append.job_id.int for append in appends)
+        taken = connection.execute(_APPEND, parameters, binary=True).fetchall()
     except (LockNotAvailable, DeadlockDetected):
         if lock_timeout is None:
             raise
@@ -165,6 +166,7 @@ def _lease_on(connection: AnyConnection, leases: Sequence[Lease], worker_id: str
         return []
     wishes = orjson.dumps([{"job_id": w.job_id, "version": w.version, "nonce": w.nonce} for w in leases]).decode()
     parameters = {"leases": wishes, "worker_id": worker_id, "lock_timeout": LOCK_TIMEOUT}
+    parameters |= _ends(wish.job_id.int for wish in leases)
     try:
         rows = connection.execute(_LEASE, parameters, binary=True).fetchall()
     except (LockNotAvailable, DeadlockDetected):
@@ -189,6 +191,12 @@ def _with_leases(
         entry = Entry(position, at, job_id, last.version + 1, last.queue, last.priority, actor, event)
         histories.append((*history, entry))
     return histories
+
+
+def _ends(job_ids: Iterable[int]) -> dict[str, str]:
+    """Return the lowest and the highest of these ids, between which the log is looked into."""
+    numbers = list(job_ids)
+    return {"first": f"{min(numbers):032x}", "last": f"{max(numbers):032x}"}
 
 
 def _halves(batch: Sequence[_T]) -> tuple[Sequence[_T], Sequence[_T]]:

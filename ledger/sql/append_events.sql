@@ -3,11 +3,13 @@
 --   rows          one JSON array of objects, at most one share a job; a share is one head (follows = false) and the
 --                 events that come after it. A head says which event it follows: its version less one, of kind
 --                 `after_kind`, and for a lease's outcome with that lease's `nonce`.
+--   first, last   the lowest and the highest of these jobs' ids
 --   lock_timeout  how long to wait for somebody's open transaction that holds one of these places; null leaves it be
 --
 -- Returns n, position and time of each share that was taken; the others met a taken version, or their predecessor is
 -- not there. The primary key (job_id, version) decides between writers and serves the look-up of predecessors.
--- Rows go in sorted by job_id: two batches in opposite orders would wait for each other.
+-- Rows go in sorted by job_id: two batches in opposite orders would wait for each other. `first` and `last` keep the weeks
+-- in which none of these jobs is out of the look-up, hidden from the planner as in `lease_jobs`.
 with limits as materialized (
   select set_config('lock_timeout', coalesce(%(lock_timeout)s, current_setting('lock_timeout')), true) as set
 ),
@@ -31,6 +33,8 @@ heads as (
         select p.kind = r.after_kind and (r.nonce is null or p.data ->> 'nonce' = r.nonce)
         from ledger.events p
         where p.job_id = r.job_id and p.version = r.version - 1
+          and p.job_id >= case when now() is not null then %(first)s::uuid end
+          and p.job_id <= case when now() is not null then %(last)s::uuid end
       )
     )
   order by r.job_id

@@ -63,9 +63,9 @@ def statements(job: UUID) -> tuple[Hot, ...]:
     return (
         hot("ledger", "open_job", **born, body=None, meta=None),
         hot("ledger", "open_jobs", rows=text([born | {"data": {}}])),
-        hot("ledger", "append_events", KEY, rows=text([death]), lock_timeout="1s"),
+        hot("ledger", "append_events", KEY, rows=text([death]), lock_timeout="1s", first=job, last=job),
         hot("ledger", "lease_jobs", KEY, leases=text([{"job_id": job, "version": 1, "nonce": "n"}]), worker_id="w",
-            lock_timeout="1s"),
+            lock_timeout="1s", first=job, last=job),
         hot("ledger", "select_histories", KEY, job_ids=text([job])),
         hot("ledger", "select_idempotency_keys", keys=["k"]),
         hot("ledger", "claim_idempotency_keys", keys=["k"], job_ids=[job], fingerprints=[b"f"], ttl=1.0),

@@ -256,3 +256,16 @@ def test_a_history_touches_one_partition(planner: psycopg.Connection, job: UUID)
     touched = {node["Relation Name"] for node in _nodes(row[0][0]["Plan"])
                if node.get("Relation Name", "").startswith("events_") and node["Actual Loops"]}  # fmt: skip
     assert len(touched) == 1
+
+
+@pytest.mark.parametrize("name", ["ledger/append_events", "ledger/lease_jobs"])
+def test_a_change_of_a_job_opens_the_week_of_its_birth_alone_by_a_plan_that_is_made_once(
+    planner: psycopg.Connection, job: UUID, name: str
+) -> None:
+    (case,) = (case for case in statements(job) if str(case) == name)
+    for nodes in plans(planner, statement(case.package, case.name), case.parameters, modes=("auto",)):
+        scans = [node for node in nodes if "Scan" in node["Node Type"] and grows(node.get("Relation Name", ""))]
+        assert scans
+        assert len({node["Relation Name"] for node in scans}) == 1
+        # What is planned for these very jobs knows no other weeks.
+        assert any(node.get("Subplans Removed") for node in nodes)
