@@ -82,10 +82,6 @@ class Answer:
         """Take what stands before the body; the application calls it."""
         self.status, self._headers = status, headers
 
-    @property
-    def is_refusal(self) -> bool:
-        return self.status >= "400"
-
     def send(self, sock: socket.socket, body: Iterable[bytes]) -> None:
         sock.sendall(self._head() + b"".join(body))
 

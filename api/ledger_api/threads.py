@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 from gunicorn.http.body import LengthReader
-from gunicorn.http.errors import ParseException
+from gunicorn.http.errors import NoMoreData, ParseException
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from ledger_api.exchange import Answer, Environ, Requests
@@ -36,6 +36,7 @@ _COURTESY = 0.001
 """Seconds for which a process with more connections leaves a new one to the others."""
 _LINGER = 2.0
 """Seconds for which a process that leaves still answers on the connections it has."""
+_GONE = (BrokenPipeError, ConnectionResetError)
 _LEFT_OVER, _PATIENCE = 32 * 1024 * 1024, 5.0
 """Bytes that are taken of a refused body, twice the largest that is allowed, and seconds."""
 _COUNT = struct.Struct("<I")
@@ -98,29 +99,31 @@ class Threads(ThreadWorker):
         with suppress(BlockingIOError, ConnectionAbortedError):
             sock, address = listener.accept()
             conn = TConn(self.cfg, sock, address, listener.getsockname())
-            conn.data_ready = True  # when a thread gets it
+            sock.setblocking(True)
             conn.parser = Requests(self.cfg, sock, address)
             self._open.add(conn)
             self._await(conn, self._speaking.register)
             self.shares.tell(self.place, len(self._open))
 
-    def handle_request(self, req: Any, conn: Any) -> bool:
-        """Answer one request; return whether the connection stays. What is raised is answered by `handle_error`."""
-        if req._expected_100_continue:  # noqa: SLF001 — gunicorn has no other word for it
-            conn.sock.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
-        answer = Answer(req, stays=self.alive and len(self._idle) < self.max_keepalived)
-        body: Any = self.wsgi(self._environ.of(req, conn.client, conn.server), answer.start)  # pyright: ignore[reportArgumentType]
-        answer.send(conn.sock, body)
-        has_ended = not answer.is_refusal or _read_on(req, conn.sock)
-        return has_ended and answer.stays
+    def handle(self, conn: Any) -> bool:
+        """Answer what the client asks next; return whether the connection stays."""
+        request = None
+        try:
+            request = next(conn.parser)
+            return self._answer(request, conn)
+        except (StopIteration, NoMoreData, *_GONE):
+            pass
+        except Exception as error:  # noqa: BLE001 — answered as what it is
+            self.handle_error(request, conn.sock, conn.client, error)
+        return False
 
-    def _keepalive_after(self, conn: Any, keepalive: bool) -> bool:
-        """Return whether the connection can stay: what is left of a body is read, as gunicorn does, if there is any."""
-        reader = conn.parser.mesg.body.reader
-        if isinstance(reader, LengthReader) and not reader.length:
-            return keepalive
-        finish: Any = super()._keepalive_after  # pyright: ignore[reportAttributeAccessIssue]
-        return finish(conn, keepalive)
+    def _answer(self, request: Any, conn: Any) -> bool:
+        if request._expected_100_continue:  # noqa: SLF001 — gunicorn has no other word for it
+            conn.sock.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+        answer = Answer(request, stays=self.alive and len(self._idle) < self.max_keepalived)
+        body: Any = self.wsgi(self._environ.of(request, conn.client, conn.server), answer.start)  # pyright: ignore[reportArgumentType]
+        answer.send(conn.sock, body)
+        return _has_ended(request.body, conn.sock) and answer.stays
 
     def _serve(self) -> None:
         while True:
@@ -178,18 +181,20 @@ class Threads(ThreadWorker):
             listener.close()
 
 
-def _read_on(req: Any, sock: socket.socket) -> bool:
-    """Take what is left of a body that was refused unread; return whether it has ended, and another request may come.
+def _has_ended(body: Any, sock: socket.socket) -> bool:
+    """Return whether the body has ended, and another request may come; take what is left of one that nobody read.
 
     A client that is still sending when we hang up sees a broken connection instead of the answer.
     """
+    if isinstance(body.reader, LengthReader) and not body.reader.length:
+        return True
     left, ends_at = _LEFT_OVER, time.monotonic() + _PATIENCE
     try:
         while left > 0 and (seconds := ends_at - time.monotonic()) > 0:
             sock.settimeout(seconds)
-            part = req.body.read(65_536)
+            part = body.read(65_536)
             if not part:
-                return True
+                return not body.failed
             left -= len(part)
     except (OSError, ParseException):  # too slow, gone, or chunks that are none
         pass
