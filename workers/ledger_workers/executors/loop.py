@@ -15,7 +15,7 @@ from contextlib import suppress
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
-from ledger_workers.executors import series
+from ledger_workers.executors.series import Series, awaited
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Sequence
@@ -33,19 +33,20 @@ class LoopThread:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._series: Series
         self._thread: threading.Thread | None = None
         self._closing = threading.Event()
 
     def begin(self, runs: Sequence[Run], work: Work, following: Following) -> None:
         """Do `work` on the loop, for each of these runs and then for those that `following` gives; returns at once."""
         loop = self._started()
-        _call(loop, series.begin, loop, runs, work, following)
+        _call(loop, self._series.begin, runs, work, following)
 
     def run(self, awaitable: Awaitable[Any], run: Run) -> Any:
         """Return what the awaitable returns or raise what it raises; `run.stop` cancels it."""
         loop = self._started()
         if threading.current_thread() is self._thread:
-            return series.awaited(loop, awaitable, run)
+            return awaited(loop, awaitable, run)
         result: Future[Any] = Future()
 
         def begin() -> None:
@@ -73,6 +74,7 @@ class LoopThread:
         with self._lock:
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
+                self._series = Series(self._loop)
                 self._thread = threading.Thread(
                     target=_serve, args=(self._loop, self._closing), name="async handlers", daemon=True
                 )

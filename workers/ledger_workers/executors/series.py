@@ -2,14 +2,14 @@
 
 The layers around a handler are plain functions, and the innermost has to wait for a coroutine. So each job is a task
 that runs those layers in a greenlet: when they come to the handler they hand its awaitable to the task, and go on with
-what came of it.
+what came of it. A greenlet does one job after another: to make one costs more than the task does.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from greenlet import getcurrent, greenlet
 
@@ -23,20 +23,63 @@ if TYPE_CHECKING:
     Following = Callable[[], Run | None]
     """The next run that may take the place of one that has ended, if there is one for the loop."""
 
+_DONE = object()
 
-def begin(loop: asyncio.AbstractEventLoop, runs: Sequence[Run], work: Work, following: Following) -> None:
-    """Begin these jobs on the loop, whose thread calls, and after each whatever `following` gives."""
 
-    def go_on(_: asyncio.Task[None]) -> None:
-        run = following()
-        if run is not None:
+class Series:
+    """The jobs on one loop, by whose thread alone it is called."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._idle: list[greenlet] = []
+
+    def begin(self, runs: Sequence[Run], work: Work, following: Following) -> None:
+        """Begin these jobs, and after each whatever `following` gives."""
+
+        def go_on(_: asyncio.Task[None]) -> None:
+            run = following()
+            if run is not None:
+                start(run)
+
+        def start(run: Run) -> None:
+            self._loop.create_task(self._job(work, run)).add_done_callback(go_on)
+
+        for run in runs:
             start(run)
 
-    def start(run: Run) -> None:
-        loop.create_task(_job(work, run)).add_done_callback(go_on)
+    async def _job(self, work: Work, run: Run) -> None:
+        fiber = self._idle.pop() if self._idle else _new()
+        fiber.gr_context = getcurrent().gr_context  # what the layers set in it, the handler finds
+        pid = os.getpid()
+        awaitable = fiber.switch(work, run)
+        while awaitable is not _DONE:
+            try:
+                try:
+                    value = await awaitable
+                finally:
+                    if os.getpid() != pid:
+                        os._exit(0)  # the handler forked, and its child came back as if it were the worker
+            except BaseException as error:  # noqa: BLE001 — whatever it is belongs to this job; the loop must not see it
+                awaitable = fiber.throw(type(error), error, error.__traceback__)
+            else:
+                awaitable = fiber.switch(value)
+        fiber.gr_context = None
+        self._idle.append(fiber)
 
-    for run in runs:
-        start(run)
+
+def _new() -> greenlet:
+    fiber = greenlet(_turns)
+    fiber.switch()  # begun without a job: what a greenlet is begun with it keeps
+    return fiber
+
+
+def _turns() -> NoReturn:
+    loop = getcurrent().parent
+    assert loop is not None
+    while True:
+        work, run = loop.switch(_DONE)
+        work(run)
+        del work, run  # an idle greenlet keeps no job alive
 
 
 def awaited(loop: asyncio.AbstractEventLoop, awaitable: Awaitable[Any], run: Run) -> Any:
@@ -52,21 +95,3 @@ def awaited(loop: asyncio.AbstractEventLoop, awaitable: Awaitable[Any], run: Run
         return fiber.switch(awaitable)
     finally:
         run.stop = run.awaited = None
-
-
-async def _job(work: Work, run: Run) -> None:
-    fiber = greenlet(work)
-    fiber.gr_context = getcurrent().gr_context  # what the layers set in it, the handler finds
-    pid = os.getpid()
-    awaitable = fiber.switch(run)
-    while not fiber.dead:
-        try:
-            try:
-                value = await awaitable
-            finally:
-                if os.getpid() != pid:
-                    os._exit(0)  # the handler forked, and its child came back as if it were the worker
-        except BaseException as error:  # noqa: BLE001 — whatever it is belongs to this job; the loop must not see it
-            awaitable = fiber.throw(type(error), error, error.__traceback__)
-        else:
-            awaitable = fiber.switch(value)
