@@ -26,6 +26,7 @@ import psycopg
 import structlog
 from psycopg.errors import SerializationFailure
 
+from ledger.errors import Unavailable
 from ledger.runtime.statements import statement
 from ledger_projections import cursors, parked
 from ledger_projections.projection import SCHEMAS, Batch, Generation, Projection, fold
@@ -50,9 +51,6 @@ LOOK_INTERVAL = 1.0
 
 POISON = (psycopg.DataError, psycopg.IntegrityError)
 """What the data in an event can cause. Anything else is our bug or the server's trouble, and parks nothing."""
-
-BUGS = (psycopg.ProgrammingError, psycopg.NotSupportedError, psycopg.InternalError)
-"""What is wrong with one projection and not with the server."""
 
 _ENTER = statement("ledger_projections", "enter_schema")
 _LOCK = statement("ledger_projections", "lock_projection")
@@ -108,8 +106,9 @@ class Engine:
                     busy = self._turn(connection)
             except (SerializationFailure, cursors.Overtaken):
                 return True
-            except BUGS:
-                if len(self._projections) == 1:
+            except psycopg.Error:
+                # While the server answers it may be about one of them: a bug, a limit, a table that is locked.
+                if len(self._projections) == 1 or connection.closed:
                     raise
                 busy = None
         if busy is None:
@@ -166,7 +165,7 @@ class Engine:
         for engine in self._apart:
             try:
                 busy |= engine.run_once()
-            except BUGS as error:
+            except (Unavailable, psycopg.Error) as error:
                 failure = failure or error
         if failure is not None:
             raise failure

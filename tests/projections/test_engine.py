@@ -18,6 +18,7 @@ from ledger_projections.jobs import JOBS
 from ledger_projections.projection import Batch, Projection
 from psycopg.errors import SerializationFailure, UndefinedFunction
 
+from ledger.errors import Unavailable
 from ledger.ids import mint
 from ledger.runtime.database import Database
 from tests.support.read_models import last_position, read_cursor, read_log, read_tables
@@ -43,6 +44,15 @@ NOTES = Projection(
     """,
 )
 """Notes every event it is given, as often as it is given; chokes on a number that is none."""
+
+COPIES = replace(
+    NOTES,
+    name="copies",
+    tables=("copies",),
+    create=b"create table if not exists copies (position bigint)",
+    fold=b"copies_made as (insert into copies select e.position from batch e order by e.position)",
+)
+"""Notes every event too, and chokes on none."""
 
 GOOD = '{"number": "1"}'
 POISON = '{"number": "one"}'
@@ -80,9 +90,9 @@ def add(connection: psycopg.Connection, job_id: UUID, version: int = 1, data: st
     return row[0]
 
 
-def noted(connection: psycopg.Connection, schema: str = "ledger_read") -> list[int]:
+def noted(connection: psycopg.Connection, schema: str = "ledger_read", table: str = "notes") -> list[int]:
     """Return the positions noted, in the order in which that happened."""
-    return [position for (position,) in connection.execute(f"select position from {schema}.notes order by ctid")]
+    return [position for (position,) in connection.execute(f"select position from {schema}.{table} order by ctid")]
 
 
 def drain(engine: Engine) -> None:
@@ -143,6 +153,43 @@ def test_a_poison_event_is_parked_with_its_jobs_later_events_and_the_rest_goes_o
     assert noted(log)[-1] == after
     assert len(noted(log)) == 4
     assert len(parked_jobs(log)) == 1
+
+
+def test_what_is_poison_to_one_read_model_is_parked_for_that_one_only(log, pool):
+    both = Engine(pool, NOTES, COPIES)
+    both.prepare()
+    bad = mint()
+    first, poison = add(log, mint()), add(log, bad, 1, POISON)
+    drain(both)
+    after, last = add(log, bad, 2), add(log, mint())
+    drain(both)
+    assert noted(log) == [first, last]
+    assert noted(log, table="copies") == [first, poison, after, last]
+    assert log.execute("select projection, job_id from ledger.parked").fetchall() == [("notes", bad)]
+
+
+@pytest.mark.parametrize(
+    ("trouble", "end"),
+    [
+        ("alter table ledger_read.notes rename to lost", "alter table ledger_read.lost rename to notes"),
+        ("create index trouble on ledger_read.notes (repeat(job_id::text, 100000))", "drop index ledger_read.trouble"),
+    ],
+    ids=["a bug", "a limit of the server"],
+)
+def test_a_read_model_that_cannot_be_folded_stops_no_other_and_comes_back(log, pool, trouble, end):
+    both = Engine(pool, NOTES, COPIES)
+    both.prepare()
+    log.execute(trouble)
+    positions = [add(log, mint())]
+    for _ in range(2):
+        with pytest.raises((psycopg.ProgrammingError, Unavailable)):
+            both.run_once()
+        assert noted(log, table="copies") == positions
+        positions.append(add(log, mint()))
+    log.execute(end)
+    drain(both)
+    assert noted(log) == noted(log, table="copies") == positions
+    assert parked_jobs(log) == []
 
 
 @pytest.mark.parametrize("count", [1, 2, 7, 33])

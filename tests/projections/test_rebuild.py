@@ -201,6 +201,25 @@ def test_an_interrupted_rebuild_goes_on_where_it_stopped(database, pool, lives, 
     assert rows(database) == before
 
 
+def test_a_share_that_moves_while_it_is_claimed_is_claimed_where_it_is_now(database, pool, population):
+    """Who finds no share that is free leaves, so it must be so."""
+    projections = {projection.name: projection for projection in PROJECTIONS}
+    with pool.connection() as connection, connection.transaction():
+        shares.plan(connection, PROJECTIONS)
+    with psycopg.connect(database, autocommit=True) as mover, pool.connection() as folder:
+
+        def move():
+            mover.execute(
+                "update ledger.rebuild_shares set born_from = ledger.lowest_id(now() - interval '1 hour') "
+                "where partition = (select min(partition) from ledger.rebuild_shares)"
+            )
+
+        with running(move):
+            for _ in range(300):
+                with folder.transaction(force_rollback=True):
+                    assert shares.fold_next(folder, projections, 1) is not None
+
+
 def test_a_rebuild_begun_by_another_version_is_begun_afresh(database, pool, population):
     fold_all(pool)
     before = rows(database)

@@ -5,7 +5,7 @@
 -- batch, or by the rules, or looked up by key.
 --   is_first         nothing of the job comes before it in the batch
 --   preceding_kind   null for the first event of a job
---   became_ready_at  of a lease: as the event before it has it, or as the lease does, as text
+--   ready_at         of a lease whose event before is not in the batch: when the job had become ready, as text in ISO 8601
 with batch as materialized (
   select
     w.*,
@@ -24,7 +24,7 @@ with batch as materialized (
       when w.kind = 'leased' and w.preceding_at is null then coalesce(
         w.data ->> 'ready_at',
         -- Written before leases said it.
-        (select e.at::text from ledger.events e where e.job_id = w.job_id and e.version = w.version - 1)
+        (select to_json(e.at) #>> '{}' from ledger.events e where e.job_id = w.job_id and e.version = w.version - 1)
       )
     end as ready_at
   from (
