@@ -103,8 +103,10 @@ class Loop:
         """Turn until told to stop; never raises."""
         pause, down = self._shortest, 0.0
         _turning.set(self)  # seen in the thread of this loop only
-        while not self._stop.is_set():
+        while True:
             self._wake.clear()
+            if self._stop.is_set():  # looked at after the clearing, which may have swallowed the call that came with it
+                return
             self._turned = self._due = time.monotonic()
             try:
                 busy = self.service.run_once()
