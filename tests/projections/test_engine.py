@@ -7,6 +7,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
+from random import Random
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -435,6 +436,23 @@ def test_a_job_without_its_first_event_is_parked_not_half_told(log, pool):
     drain(jobs)
     assert read_tables(log, ["jobs"]) == {"jobs": []}
     assert [job_id for job_id, _, _ in parked_jobs(log)] == [orphan]
+
+
+def test_large_payloads_are_not_copied_to_temporary_files(log, pool):
+    """They lie apart from their rows, and a fold has no need of them."""
+    for projection in PROJECTIONS:
+        Engine(pool, projection).prepare()
+    payload = Random(1).randbytes(500_000).hex()
+    for _ in range(10):
+        add(log, mint(), 1, f'{{"type": "t", "max_retries": 3, "payload": "{payload}"}}')
+    with pool.connection() as connection:
+        with connection.transaction():
+            engine.enter(connection, "ledger_read")
+            engine.apply(connection, PROJECTIONS, "live", Batch(0, last_position(log)))
+        connection.execute("select pg_stat_force_next_flush()")
+    spilled = "select temp_bytes from pg_stat_database where datname = current_database()"
+    assert log.execute(spilled).fetchone() == (0,)
+    assert log.execute("select count(*) from ledger_read.jobs").fetchone() == (10,)
 
 
 def test_an_explicit_batch_can_leave_out_births_holes_and_jobs(log, pool, notes):

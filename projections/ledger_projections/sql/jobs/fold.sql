@@ -61,23 +61,22 @@ jobs_news as materialized (
     l.queue,
     l.priority,
     l.ats[1] as created_at,
-    case when l.first = 1 then l.datas[1] end as request,
+    request.type,
+    request.max_retries,
+    least(request.expires_at, request.deadline) as expires_at,
+    request.schedule_id,
     coalesce(l.correlation_id, l.job_id::text) as correlation_id
   from jobs_lives l
-),
-jobs_new as materialized (
-  select
-    n.*, request.type, request.max_retries, least(request.expires_at, request.deadline) as expires_at, request.schedule_id
-  from jobs_news n
-  cross join lateral json_to_record(n.request) as request (
+  -- Taken apart here: kept whole, the payloads of all new jobs would be.
+  left join lateral json_to_record(case when l.first = 1 then l.datas[1] end) as request (
     type text, max_retries int, expires_at timestamptz, deadline timestamptz, schedule_id uuid
-  )
-  where n.opened
+  ) on true
 ),
 jobs_born as (
   insert into job_births (job_id, created_at, type, queue, priority, correlation_id, schedule_id)
   select n.job_id, n.created_at, n.type, n.queue, n.priority, n.correlation_id, n.schedule_id
-  from jobs_new n
+  from jobs_news n
+  where n.opened
   order by n.job_id
 ),
 jobs_opened as (
@@ -91,7 +90,8 @@ jobs_opened as (
     coalesce(n.attempt, 0), coalesce(n.retry_count, 0), coalesce(n.crash_count, 0), n.max_retries,
     coalesce(n.requeue_count, 0), n.requeued_at, n.run_at, n.expires_at, n.created_at, n.ready_at, n.started_at,
     n.completed_at, n.updated_at, n.worker_id, n.correlation_id, n.schedule_id
-  from jobs_new n
+  from jobs_news n
+  where n.opened
   order by n.job_id
 ),
 jobs_moved as (
