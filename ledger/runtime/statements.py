@@ -6,12 +6,16 @@ put together at run time.
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+
+_COMMENT = re.compile(rb"^[ \t]*--.*\n", re.MULTILINE)
 
 
 class Answers(Protocol):
@@ -30,5 +34,9 @@ class Executes(Protocol):
 
 @cache
 def statement(package: str, name: str) -> bytes:
-    """Return the statement in `<package>/sql/<name>.sql`; `name` may hold a folder, as in `jobs/fold`."""
-    return files(package).joinpath("sql", f"{name}.sql").read_bytes()
+    """Return the statement in `<package>/sql/<name>.sql`, without its lines of comment; `name` may hold a folder, as in
+    `jobs/fold`.
+
+    The comments are for us, and psycopg takes a statement of more than 4,096 bytes apart anew at every call.
+    """
+    return _COMMENT.sub(b"", files(package).joinpath("sql", f"{name}.sql").read_bytes())
