@@ -131,6 +131,15 @@ def test_a_group_lost_while_blocking_is_made_again(server: redis.Redis, redis_ur
         assert len(messages.read(1)) == 1
 
 
+def test_a_group_lost_after_a_wait_in_vain_is_made_again(server: redis.Redis, redis_url: str) -> None:
+    with reading(redis_url) as messages:
+        assert messages.read(1) == []
+        server.flushdb()
+        assert messages.read(1) == []
+        add(server, "a")
+        assert len(messages.read(1)) == 1
+
+
 def test_put_back_is_for_anybody(server: redis.Redis, redis_url: str) -> None:
     add(server, "a", count=3)
     with reading(redis_url) as messages, reading(redis_url, worker_id="w-2") as other:

@@ -162,6 +162,7 @@ def read(path: str) -> str:
 
 
 def test_without_limits_nothing_wears() -> None:
-    assert not Wear().is_reached(10**9, 1 << 50)
+    assert not Wear().is_used_up(10**9)
+    assert not Wear().is_too_large(os.getpid())
     assert isinstance(Processes("a:b"), Processes)
     assert Slots(3).wait(0) == 3

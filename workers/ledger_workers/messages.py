@@ -2,7 +2,7 @@
 
 One script a queue hands in the acknowledgements that have gathered and takes the next messages, strictly by priority.
 Only when all queues were found empty does the worker block, on all streams at once, so that an idle worker gets a new
-job without delay; on a cluster, whose slots part the queues, on those of one queue and not for long. Such a read may
+job without delay; after a wait in vain it blocks again without asking each. On a cluster, whose slots part the queues, on those of one queue and not for long. Such a read may
 bring one message a stream; what it brings beyond the free slots goes back, never stays with a worker that cannot run
 it.
 
@@ -67,12 +67,15 @@ class Messages:
         self._handed_in = time.monotonic()
         self._stopping = False
         self._is_cluster = False
+        self._all_empty = False
+        """The last read has waited for every stream, in vain."""
         self._left = threading.Event()
         self._left.set()
 
     def read(self, wanted: int) -> list[Delivery]:
         """Return up to `wanted` messages in the order in which they should run; wait for one if there is none."""
-        return self.take(wanted) or ([] if self._stopping else self._await(wanted))
+        found = [] if self._all_empty else self.take(wanted)
+        return found or ([] if self._stopping else self._await(wanted))
 
     def take(self, wanted: int) -> list[Delivery]:
         """Return up to `wanted` messages that are there now."""
@@ -165,6 +168,7 @@ class Messages:
         # The wait is short while some queue cannot end it: a paused one when it is resumed, or one in another slot.
         limit = math.inf if len(queues) == len(self._streams) else _LONGEST_WAIT_WITHOUT_ALL
         block = int(min(self._block.total_seconds(), limit) * 1000)
+        self._all_empty = False
         with redis.reachable(self._reader):
             self._hand_in()
             failpoints.hit("before_block")
@@ -183,6 +187,7 @@ class Messages:
                 return []
             finally:
                 self._left.set()
+        self._all_empty = not reply and limit == math.inf
         found = self._deliveries(
             (stream.decode(), id_, fields) for stream, entries in _pairs(reply) for id_, fields in _flatten(entries)
         )

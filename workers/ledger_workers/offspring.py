@@ -24,7 +24,7 @@ from ledger_workers.child import GO, RETIRE, Mission, Report, worker_id
 from ledger_workers.heartbeat import Beat
 from ledger_workers.slots import Slots
 from ledger_workers.tally import Family
-from ledger_workers.wear import Wear, resident_bytes
+from ledger_workers.wear import Wear
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -108,7 +108,7 @@ class Child:
         self.board.close()
 
     def _is_worn(self) -> bool:
-        return self.board.is_worn() or self._wear.is_too_large(resident_bytes(self.process.pid))
+        return self.board.is_worn() or self._wear.is_too_large(self.process.pid)
 
     def _say(self, word: bytes) -> None:
         with suppress(OSError):

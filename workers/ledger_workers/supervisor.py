@@ -65,6 +65,7 @@ class Supervisor:
         self.turned_at = time.monotonic()
         self._estates: list[_Estate] = []
         self._database: Database | None = None
+        self._heart: Heartbeat | None = None
         self._beat_at = 0.0
         self._start_at = 0.0
         self._pause = 0.0
@@ -174,11 +175,12 @@ class Supervisor:
     # --- what is kept in Postgres ----------------------------------------------------------------------------------
 
     def _heartbeat(self, child: Child) -> Heartbeat:
-        if self._database is None:
+        if self._heart is None:
             assert child.report is not None
             self._database = Database(child.report.database_url, size=1, name="ledger-supervisor")
-        queues = [queue.name for queue in self._settings.worker_queues]
-        return Heartbeat(self._database, queues, self._settings.worker_concurrency)
+            queues = [queue.name for queue in self._settings.worker_queues]
+            self._heart = Heartbeat(self._database, queues, self._settings.worker_concurrency)
+        return self._heart
 
     def _beat(self) -> None:
         working = [child for child in self.children if child.working]

@@ -27,11 +27,11 @@ class Wear(msgspec.Struct, frozen=True):
     max_memory: int | None = None
     """Resident bytes."""
 
-    def is_reached(self, jobs: int, memory: int) -> bool:
-        return (self.max_jobs is not None and jobs >= self.max_jobs) or self.is_too_large(memory)
+    def is_used_up(self, jobs: int) -> bool:
+        return self.max_jobs is not None and jobs >= self.max_jobs
 
-    def is_too_large(self, memory: int) -> bool:
-        return self.max_memory is not None and memory > self.max_memory
+    def is_too_large(self, pid: int) -> bool:
+        return self.max_memory is not None and resident_bytes(pid) > self.max_memory
 
 
 UNWEARING = Wear()

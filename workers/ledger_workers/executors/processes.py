@@ -25,7 +25,7 @@ import msgspec
 
 from ledger.outcomes import Cancel, Ending, Permanent, Retry, Snooze
 from ledger.running import Job, Token
-from ledger_workers.wear import UNWEARING, Wear, resident_bytes
+from ledger_workers.wear import UNWEARING, Wear
 
 if TYPE_CHECKING:
     from ledger_workers.leases import Run
@@ -140,10 +140,10 @@ class Processes:
             _end(process)
 
     def _keep_or_end(self, process: subprocess.Popen[bytes], *, suspect: bool) -> None:
-        memory = resident_bytes(process.pid)
+        worn = self._wear.is_too_large(process.pid)
         with self._lock:
             jobs = self._jobs[process] = self._jobs.get(process, 0) + 1
-            kept = not suspect and not self._wear.is_reached(jobs, memory)
+            kept = not suspect and not worn and not self._wear.is_used_up(jobs)
             if kept:
                 self._idle.append(process)
         if not kept:
