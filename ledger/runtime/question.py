@@ -26,9 +26,13 @@ _CANCEL_WAIT = 5.0
 
 
 class _Prepared:
-    """A statement by a name that is its own on every connection."""
+    """A statement by a name that is its own on every connection. `members`: its parameters, in the order in which they
+    are given.
+    """
 
-    def __init__(self, name: str, statement: bytes) -> None:
+    def __init__(self, name: str, statement: bytes, *members: str) -> None:
+        for number, member in enumerate(members, start=1):
+            statement = statement.replace(b"%%(%b)s" % member.encode(), b"$%d" % number)
         self._name = f"ledger_{name}".encode()
         self._statement = statement
         self._known_to: WeakSet[Connection[Any]] = WeakSet()
@@ -57,22 +61,15 @@ class _Prepared:
 
 
 class Question(_Prepared):
-    """One without parameters."""
+    """One that is answered by a number."""
 
-    def ask(self, connection: Connection[Any]) -> int:
-        """Return the number it answers."""
-        return int(self._answer(connection, None).get_value(0, 0) or 0)
+    def ask(self, connection: Connection[Any], *values: bytes) -> int:
+        """Return the number."""
+        return int(self._answer(connection, values).get_value(0, 0) or 0)
 
 
 class Insertion(_Prepared):
-    """One that takes rows and returns a few values of each. `members`: its parameters, in the order in which they are
-    given.
-    """
-
-    def __init__(self, name: str, statement: bytes, *members: str) -> None:
-        for number, member in enumerate(members, start=1):
-            statement = statement.replace(b"%%(%b)s" % member.encode(), b"$%d" % number)
-        super().__init__(name, statement)
+    """One that takes rows and returns a few values of each."""
 
     def insert(self, connection: Connection[Any], *values: bytes | None) -> tuple[int, ...]:
         """Return what the statement returns, whole numbers only: a time is one, of microseconds since 2000 in UTC.

@@ -28,8 +28,8 @@ log = structlog.get_logger()
 _FIRST_PAUSE = 0.1
 _LONGEST_PAUSE = 5.0
 
-_LAZIER = 1.01
-"""By how much a long wait grows from turn to turn: doubled after 70."""
+_LAZIER = 1.02
+"""By how much a long wait grows from turn to turn: so it stays a fiftieth of the time for which nothing has happened."""
 
 STILL_LIMIT = 30.0
 """Seconds that a turn may be late, or take, before the process no longer counts as alive."""

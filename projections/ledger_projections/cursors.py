@@ -34,12 +34,14 @@ _MOVE = statement("ledger_projections", "move_cursor")
 _LATE = statement("ledger_projections", "read_late")
 _WINDOW = statement("ledger_projections", "read_window")
 _XID = statement("ledger_projections", "select_xid")
-_STAND = statement("ledger_projections", "select_stand")
 _DRAWN = Question("drawn", statement("ledger_projections", "select_drawn"))
+_STAND = Question(
+    "stand", statement("ledger_projections", "select_stand"), "projections", "versions", "generation", "high"
+)
 
-
-FRESH = 0.1
-"""Seconds for which the end of the log, as somebody else has learned it, is good enough for a read model."""
+FRESH = 0.3
+"""Seconds for which the end of the log, as somebody else has learned it, is good enough for a read model: a little
+longer than the laziest dispatcher waits."""
 
 
 class Overtaken(Exception):
@@ -121,6 +123,10 @@ class Tail:
         self._end.tell(drawn, self)
         return self._is_read(drawn, cursor)
 
+    def has_reached(self, high: int) -> None:
+        """Learn, and tell, that a turn has read up to here."""
+        self._end.tell(high, self)
+
     def is_known_to_be_read(self, cursor: Cursor | None) -> bool:
         """Tell without asking, by what others have learned a moment ago."""
         drawn = self._end.known_to(self)
@@ -196,9 +202,8 @@ def stand(connection: AnyConnection, versions: Mapping[str, int], generation: Ge
     """Say whether the stored cursors of these projections are all still this one, which has no holes, and of these
     versions.
     """
-    names = {"projections": list(versions), "versions": list(versions.values())}
-    row = connection.execute(_STAND, {**names, "generation": generation, "high": cursor.high}).fetchone()
-    return row == (True,)
+    named = (",".join(versions), ",".join(map(str, versions.values())), generation, str(cursor.high))
+    return _STAND.ask(connection, *(each.encode() for each in named)) == 1
 
 
 def move(connection: AnyConnection, turn: Turn, cursor: Cursor) -> None:

@@ -194,6 +194,7 @@ class Dispatcher:
             log.error("an event cannot be read and is not dispatched", position=found.high, late=found.late)
         self._limit = min(self._limit * 2 or 1, self._batch_size)
         self._cursor = moved
+        self._tail.has_reached(moved.high)
         self.dispatched += len(found.ready)
         self._was_full = found.full
         # To hurry after those who are telling us would only add what they are adding.

@@ -93,11 +93,12 @@ class Engine:
                 prepare(connection, projection, self.generation)
 
     def run_once(self) -> bool:
-        trusted = self._place if time.monotonic() < self._trusted_until else None
-        if self._tail.is_known_to_be_read(trusted):
+        trusted = time.monotonic() < self._trusted_until
+        known = self._tail.is_known_to_be_read(self._place)
+        if known and trusted:
             return False
         with self._database.connection() as connection:
-            if self._tail.is_read(connection, self._place) and (trusted is not None or self._stands(connection)):
+            if (known or self._tail.is_read(connection, self._place)) and (trusted or self._stands(connection)):
                 return False
             self._trusted_until = 0.0
             try:

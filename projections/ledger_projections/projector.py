@@ -37,7 +37,7 @@ DISPATCH_PAUSES = (timedelta(milliseconds=2), timedelta(milliseconds=40))
 """A caller's own transaction wakes nobody when it commits; it is picked up by looking. Its enqueue did wake us, and
 from then on we look at growing intervals: a short transaction is picked up within milliseconds all the same."""
 DISPATCH_LAZIEST = timedelta(milliseconds=250)
-"""Between two looks when nobody has told us anything for half a minute; reached little by little."""
+"""Between two looks when nobody has told us anything for ten seconds; reached little by little."""
 READ_MODEL_PAUSE = timedelta(milliseconds=250)
 """The same under load as when idle: a job that comes and goes between two looks costs one row, and a statement is
 planned once for all that has gathered. A full batch is followed at once."""
