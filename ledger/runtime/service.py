@@ -29,7 +29,7 @@ _FIRST_PAUSE = 0.1
 _LONGEST_PAUSE = 5.0
 
 _LAZIER = 1.02
-"""By how much a long wait grows from turn to turn: so it stays a fiftieth of the time for which nothing has happened."""
+"""By how much a long wait grows from turn to turn: about a fiftieth of the time for which nothing has happened."""
 
 STILL_LIMIT = 30.0
 """Seconds that a turn may be late, or take, before the process no longer counts as alive."""
@@ -70,6 +70,7 @@ class Loop:
         self._shortest = shortest.total_seconds()
         self._longest = longest.total_seconds()
         self._laziest = (laziest or longest).total_seconds()
+        self._pause = self._shortest
         self._wake = threading.Event()
         self._turned = self._due = time.monotonic()
         self._excused = False
@@ -87,7 +88,12 @@ class Loop:
         return 0.0 if self._excused else max(time.monotonic() - self._due, 0.0)
 
     def wake(self) -> None:
-        """Look now: something may have happened."""
+        """Look now, and often from then on: something has happened, and more may come of it."""
+        self._pause = self._shortest
+        self._wake.set()
+
+    def rouse(self) -> None:
+        """Look now."""
         self._wake.set()
 
     def halt(self) -> None:
@@ -101,7 +107,7 @@ class Loop:
 
     def run(self) -> None:
         """Turn until told to stop; never raises."""
-        pause, down = self._shortest, 0.0
+        down = 0.0
         _turning.set(self)  # seen in the thread of this loop only
         while True:
             self._wake.clear()
@@ -126,12 +132,12 @@ class Loop:
                 log.info("available again", service=self.service.name)
                 down = 0.0
             if busy:
-                pause = self._shortest
+                self._pause = self._shortest
                 continue
-            wait = min(pause, self._until_next())
+            wait = min(self._pause, self._until_next())
             self._due = time.monotonic() + wait
-            self._wake.wait(wait)
-            pause = self._shortest if self._wake.is_set() else self._longer(pause)
+            if not self._wake.wait(wait):
+                self._pause = self._longer(self._pause)
 
     def _longer(self, pause: float) -> float:
         return min(pause * 2, self._longest) if pause < self._longest else min(pause * _LAZIER, self._laziest)

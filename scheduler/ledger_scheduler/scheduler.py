@@ -12,6 +12,7 @@ from ledger.wake import Ear, Waker
 from ledger_scheduler.due import Due
 from ledger_scheduler.expiry import Expiry
 from ledger_scheduler.idempotency import IdempotencyKeys
+from ledger_scheduler.lookout import Lookout
 from ledger_scheduler.metrics import Meters
 from ledger_scheduler.partitions import Partitions
 from ledger_scheduler.retention import Retention
@@ -25,13 +26,15 @@ if TYPE_CHECKING:
     from ledger.runtime.database import Database
     from ledger.settings import Settings
 
-LOOPS = 7
+LOOPS = 8
 """How many there are at most: each wants a connection at a time."""
 
 _MINUTE = timedelta(minutes=1)
 _HOUR = timedelta(hours=1)
 _RETENTION_PAUSE = timedelta(minutes=5)
 _SHORTEST = timedelta(milliseconds=20)
+_POLLS = 3
+"""Polls between two looks for silent workers: when the next may fall silent is known in advance."""
 _WOKEN_AT_MOST = 0.1
 """Seconds between two looks that somebody's appending causes: it may have been a job with a short delay."""
 
@@ -59,15 +62,20 @@ class Scheduler:
             database, waker, meters, timeout=timeout, max_crashes=settings.job_max_crashes, batch_size=batch
         )
         ticks = Ticks(database, waker, meters, retry=settings.retry_policy, poll=poll, batch_size=batch)
-        look = min(poll, timeout / 10)
+        look = min(_POLLS * poll, timeout / 10)
+        unasked = max(_MINUTE, poll)
         self._stop = stop
         self._redis_url = redis_url
-        self._due = Loop(due, stop, shortest=min(_SHORTEST, poll), longest=poll, until_next=due.until_next)
+        self._due = Loop(due, stop, shortest=min(_SHORTEST, poll), longest=unasked, until_next=due.until_next)
+        ticking = Loop(ticks, stop, shortest=poll, longest=unasked, until_next=ticks.until_next)
+        expiring = Loop(Expiry(database, batch), stop, shortest=poll, longest=unasked)
+        lookout = Lookout(database, poll, due=self._due, ticks=ticking, expiry=expiring)
         self.loops = [
             self._due,
-            Loop(ticks, stop, shortest=min(_SHORTEST, poll), longest=poll, until_next=ticks.until_next),
-            Loop(Expiry(database, batch), stop, shortest=poll, longest=poll),
-            Loop(silent, stop, shortest=look, longest=look),
+            ticking,
+            expiring,
+            Loop(lookout, stop, shortest=poll, longest=poll),
+            Loop(silent, stop, shortest=look, longest=look, until_next=silent.until_next),
             Loop(Partitions(database), stop, shortest=_HOUR, longest=_HOUR),
             Loop(IdempotencyKeys(database, settings.job_idempotency_ttl), stop, shortest=_MINUTE, longest=_MINUTE),
         ]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from datetime import timedelta
+from math import inf
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -34,6 +35,7 @@ KEPT = timedelta(days=1)
 """How long a silent worker stays on the list of workers."""
 
 _BURY_EVERY = 60.0
+_ROUNDING = 0.001
 _NOBODY = UUID(int=0)
 
 _WORKERS = statement("ledger_scheduler", "select_silent_workers")
@@ -67,6 +69,7 @@ class Silent:
         self._vigil = vigil or Vigil(timeout)
         self._after: dict[str, UUID] = {}
         self._bury_at = 0.0
+        self._next_at = inf
         self.released = 0
 
     def run_once(self) -> bool:
@@ -75,10 +78,16 @@ class Silent:
         self._bury()
         return any(goes_on)
 
+    def until_next(self) -> float:
+        """Return in how many seconds the next worker may be found silent, as the last turn knew it."""
+        return max(self._next_at - time.monotonic(), 0.0) + _ROUNDING
+
     def _silent(self) -> list[str]:
         rows = candidates(self._database, _WORKERS, {"timeout": self._timeout})
-        now, server, *_ = rows[0]
+        now, server, soon, *_ = rows[0]
         self._vigil.look(now, server)
+        left = self._vigil.seconds_left()
+        self._next_at = time.monotonic() + (left if left > 0 else inf if soon is None else soon)
         known = [worker for *_, worker, known in rows if known]
         unknown = {worker for *_, worker, known in rows if worker is not None and not known}
         missed = self._vigil.missed(unknown)

@@ -39,7 +39,11 @@ class Vigil:
 
     def is_long_enough(self) -> bool:
         """Whether an old heartbeat means a silent worker."""
-        return self._last is not None and self._last[0] - self._since >= self._timeout
+        return self.seconds_left() <= 0
+
+    def seconds_left(self) -> float:
+        """Return how much longer it has to last, as of the last look."""
+        return self._timeout if self._last is None else self._timeout - (self._last[0] - self._since)
 
     def missed(self, workers: set[str]) -> set[str]:
         """Return those workers without a row that have been without one all the time."""

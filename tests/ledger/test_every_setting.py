@@ -175,24 +175,25 @@ def test_the_scheduler_looks_as_often_as_it_is_told_to(database: str, redis_url:
 
 
 def _counted(scheduler: Scheduler) -> list[None]:
-    """Note every turn of the loop that looks for expired jobs."""
-    [expiry] = [loop.service for loop in scheduler.loops if loop.service.name == "expiry"]
+    """Note every turn of the loop that looks for what there is to do."""
+    [lookout] = [loop.service for loop in scheduler.loops if loop.service.name == "lookout"]
     turns: list[None] = []
-    turn = expiry.run_once
+    turn = lookout.run_once
 
     def noted() -> bool:
         turns.append(None)
         return turn()
 
-    expiry.run_once = noted
+    lookout.run_once = noted
     return turns
 
 
 def test_the_scheduler_takes_so_many_jobs_a_statement(database: str, redis_url: str) -> None:
     pool = Database(database)
     with ledger_on(database, redis_url) as ledger:
+        soon = ledger.now() + timedelta(milliseconds=50)
         for _ in range(5):
-            ledger.enqueue("a", expires_at=ledger.now() + timedelta(milliseconds=50))
+            ledger.enqueue("a", expires_at=soon)
     fold_all(pool)
     scheduler = Scheduler(pool, redis_url, from_env({"SCHEDULER_BATCH_SIZE": "2"}), threading.Event())
     [expiry] = [loop.service for loop in scheduler.loops if loop.service.name == "expiry"]

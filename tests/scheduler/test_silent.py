@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from math import inf
 from typing import TYPE_CHECKING
 
 import pytest
@@ -104,6 +105,21 @@ def test_only_the_silent_ones_lose_theirs(stage: Stage, watch: Watch) -> None:
     beat(stage, "w2", TIMEOUT * 2)
     watch.keep()
     assert (stage.job(held).state, stage.job(lost).state) == (State.RUNNING, State.READY)
+
+
+def test_it_looks_again_at_the_moment_when_the_next_may_have_fallen_silent(stage: Stage, watch: Watch) -> None:
+    assert watch.silent.until_next() == pytest.approx(TIMEOUT.total_seconds(), abs=1), "the end of the vigil"
+    watch.keep()
+    assert watch.silent.until_next() == inf
+    for worker, age in ("w1", 20), ("w2", 5):
+        stage.lease(stage.enqueue(), worker)
+        beat(stage, worker, timedelta(seconds=age))
+    beat(stage, "without leases", timedelta(seconds=29))
+    watch.keep(3)
+    assert 0 < watch.silent.until_next() <= 10.1
+    beat(stage, "w1")
+    watch.keep(3)
+    assert 10.1 < watch.silent.until_next() <= 25.1
 
 
 def test_a_job_that_silences_its_workers_again_and_again_is_dead_lettered(stage: Stage, watch: Watch) -> None:

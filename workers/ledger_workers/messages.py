@@ -2,9 +2,9 @@
 
 One script a queue hands in the acknowledgements that have gathered and takes the next messages, strictly by priority.
 Only when all queues were found empty does the worker block, on all streams at once, so that an idle worker gets a new
-job without delay; after a wait in vain it blocks again without asking each. On a cluster, whose slots part the queues, on those of one queue and not for long. Such a read may
-bring one message a stream; what it brings beyond the free slots goes back, never stays with a worker that cannot run
-it.
+job without delay; after a wait in vain it blocks again without asking each. On a cluster, whose slots part the queues,
+it blocks on those of one queue and not for long. Such a read may bring one message a stream; what it brings beyond the
+free slots goes back, never stays with a worker that cannot run it.
 
 One thread reads at a time; others may acknowledge and put back meanwhile, and `stop`.
 """
