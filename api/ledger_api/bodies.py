@@ -13,7 +13,7 @@ from ledger import fields, requests, shapes, strict_json
 from ledger.errors import InvalidRequest
 from ledger_api.conditional import demanded_versions
 from ledger_api.parameters import Parameters
-from ledger_api.problems import Problem
+from ledger_api.problems import RETRY_AFTER, Problem
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -33,13 +33,12 @@ SLACK = 64 * 1024
 def read(req: falcon.Request, limit: int, *, optional: bool = False, media_types: tuple[str, ...] = (JSON,)) -> bytes:
     """Return the body; refuse a wrong or compressed one (415), then one that is too large (413)."""
     length = req.content_length
-    chunked = length is None and req.get_header("Transfer-Encoding") is not None
-    if optional and not length and not chunked:
+    if optional and not length and (length is not None or req.get_header("Transfer-Encoding") is None):
         return b""
     _check_media_type(req, media_types)
     if length is not None and length > limit:
         raise _too_large(limit)
-    body = _read(req, length, chunked, limit)
+    body = _read(req, length, limit)
     if len(body) > limit:
         raise _too_large(limit)
     if length is not None and len(body) < length:
@@ -118,15 +117,16 @@ def _check_media_type(req: falcon.Request, allowed: tuple[str, ...]) -> None:
         )
 
 
-def _read(req: falcon.Request, length: int | None, chunked: bool, limit: int) -> bytes:
-    # The stream is bounded too: Content-Length is a promise, and a chunked body has none.
-    stream = req.stream if chunked else req.bounded_stream
+def _read(req: falcon.Request, length: int | None, limit: int) -> bytes:
+    # What is read is bounded too: Content-Length is a promise, and a chunked body has none.
     wanted = limit + 1 if length is None else length
     parts: list[bytes] = []
     try:
-        while wanted > 0 and (part := stream.read(wanted)):
+        while wanted > 0 and (part := req.stream.read(wanted)):
             parts.append(part)
             wanted -= len(part)
+    except (TimeoutError, BlockingIOError) as error:
+        raise Problem("unavailable", "the body takes too long to arrive", headers=RETRY_AFTER) from error
     except (ParseException, OSError) as error:  # chunks that are none, or a caller who has gone
         raise Problem("malformed_request", "the body cannot be read to its end: its chunks are not right") from error
     return b"".join(parts)

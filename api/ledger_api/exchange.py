@@ -1,4 +1,4 @@
-"""One request and its answer, as the application wants the one and HTTP the other; gunicorn has read the request.
+"""One request and its answer, as the application wants the one and HTTP the other.
 
 gunicorn's own way serves any application. Ours has all of an answer in memory and says its length (Falcon does, for
 whatever is no stream), so head and body leave in one piece, and what the head is made of is looked at once.
@@ -14,8 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 from gunicorn import SERVER
 from gunicorn.http import wsgi
-from gunicorn.http.message import Request
-from gunicorn.http.parser import RequestParser
 from gunicorn.util import unquote_to_wsgi_str
 
 if TYPE_CHECKING:
@@ -26,18 +24,6 @@ if TYPE_CHECKING:
 
 _UNSPEAKABLE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 """In a header it would end it, and begin another."""
-
-
-class _Request(Request):
-    def _peer_trusted_for_forwarded(self) -> tuple[dict[str, str], list[str]]:
-        """Trust nobody to say in headers what the request itself does not: nothing here depends on it."""
-        return {}, []
-
-
-class Requests(RequestParser):
-    """The requests of one connection."""
-
-    mesg_class = _Request
 
 
 class Environ:
@@ -54,7 +40,7 @@ class Environ:
             "PATH_INFO": unquote_to_wsgi_str(request.path),
             "QUERY_STRING": request.query,
             "RAW_URI": request.uri,
-            "SERVER_PROTOCOL": _protocol(request.version),
+            "SERVER_PROTOCOL": f"HTTP/{request.version[0]}.{request.version[1]}",
             "REMOTE_ADDR": client[0],
             "REMOTE_PORT": str(client[1]),
             "SERVER_NAME": server[0],
@@ -72,7 +58,6 @@ class Answer:
     """What the application answers to a request."""
 
     def __init__(self, request: Any, *, stays: bool) -> None:
-        self._version = request.version
         self.stays = stays and not request.should_close()
         """The connection is kept."""
         self.status = ""
@@ -83,14 +68,14 @@ class Answer:
         self.status, self._headers = status, headers
 
     def send(self, sock: socket.socket, body: Iterable[bytes]) -> None:
-        sock.sendall(self._head() + b"".join(body))
+        sock.sendall(b"".join((self._head(), *body)))
 
     def _head(self) -> bytes:
         lines = [f"{name}: {value}" for name, value in self._headers]
         if any(map(_UNSPEAKABLE.search, lines)):
             raise ValueError("a header holds a control character")
         first = (
-            f"{_protocol(self._version)} {self.status}",
+            f"HTTP/1.1 {self.status}",
             f"Server: {SERVER}",
             f"Date: {_date(int(time.monotonic()))}",
             f"Connection: {'keep-alive' if self.stays else 'close'}",
@@ -102,7 +87,3 @@ class Answer:
 def _date(_: int) -> str:
     """Return the date, spelled once a second."""
     return formatdate(usegmt=True)
-
-
-def _protocol(version: tuple[int, int]) -> str:
-    return f"HTTP/{version[0]}.{version[1]}"

@@ -19,11 +19,10 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import structlog
-from gunicorn.http.body import LengthReader
-from gunicorn.http.errors import NoMoreData, ParseException
-from gunicorn.workers.gthread import TConn, ThreadWorker
+from gunicorn.workers.gthread import ThreadWorker
 
-from ledger_api.exchange import Answer, Environ, Requests
+from ledger_api.connection import Connection
+from ledger_api.exchange import Answer, Environ
 
 if TYPE_CHECKING:
     import socket
@@ -36,9 +35,6 @@ _COURTESY = 0.001
 """Seconds for which a process with more connections leaves a new one to the others."""
 _LINGER = 2.0
 """Seconds for which a process that leaves still answers on the connections it has."""
-_GONE = (BrokenPipeError, ConnectionResetError)
-_LEFT_OVER, _PATIENCE = 32 * 1024 * 1024, 5.0
-"""Bytes that are taken of a refused body, twice the largest that is allowed, and seconds."""
 _COUNT = struct.Struct("<I")
 
 
@@ -77,9 +73,9 @@ class Threads(ThreadWorker):
 
     def init_process(self) -> None:
         self._speaking = select.epoll()
-        self._open: set[TConn] = set()
-        self._idle: dict[int, TConn] = {}
-        """By descriptor, longest idle first. Who takes one out of it, a thread or the main thread, owns it."""
+        self._open: set[Connection] = set()
+        self._idle: dict[int, Connection] = {}
+        """By descriptor. Who takes one out of it, a thread or the main thread, owns it."""
         self._environ = Environ(self.cfg)
         super().init_process()
 
@@ -98,32 +94,35 @@ class Threads(ThreadWorker):
             threading.Event().wait(_COURTESY)
         with suppress(BlockingIOError, ConnectionAbortedError):
             sock, address = listener.accept()
-            conn = TConn(self.cfg, sock, address, listener.getsockname())
-            sock.setblocking(True)
-            conn.parser = Requests(self.cfg, sock, address)
+            conn = Connection(self.cfg, sock, address, listener.getsockname())
             self._open.add(conn)
             self._await(conn, self._speaking.register)
             self.shares.tell(self.place, len(self._open))
 
-    def handle(self, conn: Any) -> bool:
-        """Answer what the client asks next; return whether the connection stays."""
+    def _attend(self, conn: Connection) -> bool:
+        """Answer all that the client has asked by now; return whether the connection stays."""
         request = None
         try:
-            request = next(conn.parser)
-            return self._answer(request, conn)
-        except (StopIteration, NoMoreData, *_GONE):
+            if not conn.hear():
+                return False
+            while (request := conn.request()) is not None:
+                if not self._answer(request, conn):
+                    return False
+                request = None
+            return True
+        except OSError:  # the client has gone, or does not take the answer
             pass
         except Exception as error:  # noqa: BLE001 — answered as what it is
             self.handle_error(request, conn.sock, conn.client, error)
         return False
 
-    def _answer(self, request: Any, conn: Any) -> bool:
+    def _answer(self, request: Any, conn: Connection) -> bool:
         if request._expected_100_continue:  # noqa: SLF001 — gunicorn has no other word for it
             conn.sock.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
         answer = Answer(request, stays=self.alive and len(self._idle) < self.max_keepalived)
         body: Any = self.wsgi(self._environ.of(request, conn.client, conn.server), answer.start)  # pyright: ignore[reportArgumentType]
         answer.send(conn.sock, body)
-        return _has_ended(request.body, conn.sock) and answer.stays
+        return conn.finish(request) and answer.stays
 
     def _serve(self) -> None:
         while True:
@@ -132,24 +131,22 @@ class Threads(ThreadWorker):
                 if conn is not None:
                     self._converse(conn)
 
-    def _converse(self, conn: Any) -> None:
+    def _converse(self, conn: Connection) -> None:
         """Answer what the client has sent; then wait for more, or hang up."""
         try:
-            while self.handle(conn):
-                if not conn.parser.unreader.buf.getvalue():
-                    self._await(conn, self._speaking.modify)
-                    return
+            if self._attend(conn):
+                self._await(conn, self._speaking.modify)
+                return
         except BaseException:
             log.exception("connection lost")
         self._close(conn, graceful=True)
 
-    def _await(self, conn: TConn, arm: Any) -> None:
-        conn.set_timeout()
+    def _await(self, conn: Connection, arm: Any) -> None:
         descriptor = conn.sock.fileno()
         self._idle[descriptor] = conn
         arm(descriptor, select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLONESHOT)
 
-    def _close(self, conn: TConn, *, graceful: bool = False) -> None:
+    def _close(self, conn: Connection, *, graceful: bool = False) -> None:
         self._open.discard(conn)
         self.shares.tell(self.place, len(self._open))
         with suppress(OSError):
@@ -158,15 +155,12 @@ class Threads(ThreadWorker):
     def _turn(self, seconds: float) -> None:
         self.notify()
         self.wait_for_and_dispatch_events(seconds)
-        self._hang_up(time.monotonic())
+        self._hang_up(time.monotonic() - self.cfg.keepalive)
 
-    def _hang_up(self, now: float) -> None:
-        """Close what has been idle for too long by then."""
-        idle: dict[int, Any] = self._idle.copy()
-        for descriptor, conn in idle.items():
-            if conn.timeout > now:
-                return
-            if self._idle.pop(descriptor, None) is conn:
+    def _hang_up(self, before: float) -> None:
+        """Close those on which no request began since then."""
+        for descriptor, conn in self._idle.copy().items():
+            if conn.began < before and self._idle.pop(descriptor, None) is conn:
                 self._close(conn)
 
     def _leave(self) -> None:
@@ -179,26 +173,3 @@ class Threads(ThreadWorker):
                 self._hang_up(float("inf"))
         for listener in self.sockets:
             listener.close()
-
-
-def _has_ended(body: Any, sock: socket.socket) -> bool:
-    """Return whether the body has ended, and another request may come; take what is left of one that nobody read.
-
-    A client that is still sending when we hang up sees a broken connection instead of the answer.
-    """
-    if isinstance(body.reader, LengthReader) and not body.reader.length:
-        return True
-    left, ends_at = _LEFT_OVER, time.monotonic() + _PATIENCE
-    try:
-        while left > 0 and (seconds := ends_at - time.monotonic()) > 0:
-            sock.settimeout(seconds)
-            part = body.read(65_536)
-            if not part:
-                return not body.failed
-            left -= len(part)
-    except (OSError, ParseException):  # too slow, gone, or chunks that are none
-        pass
-    finally:
-        with suppress(OSError):
-            sock.setblocking(True)
-    return False
