@@ -7,11 +7,12 @@ that several threads want at once share one (`ledger.appender`).
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 import orjson
+import psycopg
 from psycopg.errors import DeadlockDetected, LockNotAvailable
 
 from ledger.appender import Appender
@@ -19,12 +20,14 @@ from ledger.codec import decode, encode
 from ledger.errors import CorruptHistory
 from ledger.events import KINDS, NO_TRACE, Entry, Event, Leased, Priority, Trace
 from ledger.log import Append, Blocked, Conflict, Lease, Outcome, Recorded
+from ledger.runtime.binary import instant, number
 from ledger.runtime.clock import DatabaseClock
-from ledger.runtime.question import Insertion
+from ledger.runtime.prepared import Prepared
 from ledger.runtime.statements import statement
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
+    from datetime import datetime
     from uuid import UUID
 
     from ledger.runtime.database import Database
@@ -38,17 +41,19 @@ LOCK_TIMEOUT = "50ms"
 """Long enough for any commit under way, short enough that one caller's open transaction delays a batch but little."""
 
 _APPEND = statement("ledger", "append_events")
-_LEASE = statement("ledger", "lease_jobs")
-_OPEN = Insertion(
+_APPEND_HERE = Prepared("append_events", _APPEND, "rows", "lock_timeout", "first", "last")
+_LEASE = Prepared(
+    "lease_jobs", statement("ledger", "lease_jobs"), "leases", "worker_id", "lock_timeout", "first", "last"
+)
+_OPEN = Prepared(
     "open_job",
     statement("ledger", "open_job"),
     "job_id", "kind", "queue", "priority", "actor", "data", "body", "meta",
 )  # fmt: skip
-_OPEN_MANY = Insertion("open_jobs", statement("ledger", "open_jobs"), "rows")
+_OPEN_MANY = Prepared("open_jobs", statement("ledger", "open_jobs"), "rows")
 _HISTORIES = statement("ledger", "select_histories")
 _NOW = statement("ledger", "select_now")
 
-_MILLENNIUM = datetime(2000, 1, 1, tzinfo=UTC)
 _TRACE = msgspec.json.Decoder(Trace)
 _PRIORITIES = tuple(Priority)
 
@@ -74,7 +79,7 @@ class PostgresLog:
         (event,) = append.events
         data, body = encode(event)
         with self._database.connection() as connection:
-            position, microseconds = _OPEN.insert(
+            [(position, at)] = _OPEN.rows(
                 connection,
                 append.job_id.hex.encode(),
                 KINDS[type(event)].encode(),
@@ -85,12 +90,12 @@ class PostgresLog:
                 body,
                 None if append.trace is NO_TRACE else msgspec.json.encode(append.trace),
             )
-        return _opened(append, position, microseconds)
+        return _opened(append, position, at)
 
     def _open_many(self, appends: Sequence[Append]) -> list[Outcome]:
         rows = orjson.dumps([row for append in appends for row in _rows(0, append)])
         with self._database.connection() as connection:
-            places = _OPEN_MANY.insert_many(connection, rows)
+            places = _OPEN_MANY.rows(connection, rows)
         return [_opened(append, *place) for append, place in zip(appends, places, strict=True)]
 
     def lease(self, leases: Sequence[Lease], worker_id: str) -> list[tuple[Entry, ...]]:
@@ -111,8 +116,8 @@ class PostgresLog:
             return row[0]
 
 
-def _opened(append: Append, position: int, microseconds: int) -> Recorded:
-    return Recorded(append.job_id, 1, position, _MILLENNIUM + timedelta(microseconds=microseconds))
+def _opened(append: Append, position: bytes, at: bytes) -> Recorded:
+    return Recorded(append.job_id, 1, number(position), instant(at))
 
 
 def append_on(connection: AnyConnection, appends: Sequence[Append], lock_timeout: str | None = None) -> list[Outcome]:
@@ -125,10 +130,8 @@ def append_on(connection: AnyConnection, appends: Sequence[Append], lock_timeout
         return []
     if len({append.job_id for append in appends}) < len(appends):
         return _append_in_rounds(connection, appends, lock_timeout)
-    rows = orjson.dumps([row for n, append in enumerate(appends) for row in _rows(n, append)]).decode()
     try:
-        parameters = {"rows": rows, "lock_timeout": lock_timeout} | _ends(append.job_id.int for append in appends)
-        taken = connection.execute(_APPEND, parameters, binary=True).fetchall()
+        taken = _taken(connection, appends, lock_timeout)
     except (LockNotAvailable, DeadlockDetected):
         if lock_timeout is None:
             raise
@@ -140,6 +143,20 @@ def append_on(connection: AnyConnection, appends: Sequence[Append], lock_timeout
         append = appends[n]
         outcomes[n] = Recorded(append.job_id, append.after_version + len(append.events), position, at)
     return outcomes
+
+
+def _taken(
+    connection: AnyConnection, appends: Sequence[Append], lock_timeout: str | None
+) -> Iterable[tuple[int, int, datetime]]:
+    """Return number, position and time of each append that went in."""
+    rows = orjson.dumps([row for n, append in enumerate(appends) for row in _rows(n, append)])
+    first, last = _ends([append.job_id.int for append in appends])
+    if isinstance(connection, psycopg.Connection) and connection.autocommit:
+        limit = None if lock_timeout is None else lock_timeout.encode()
+        taken = _APPEND_HERE.rows(connection, rows, limit, first, last)
+        return [(number(n), number(position), instant(at)) for n, position, at in taken]
+    parameters = {"rows": rows.decode(), "lock_timeout": lock_timeout, "first": first.decode(), "last": last.decode()}
+    return connection.execute(_APPEND, parameters, binary=True).fetchall()
 
 
 def _append_in_rounds(connection: AnyConnection, appends: Sequence[Append], lock_timeout: str | None) -> list[Outcome]:
@@ -161,42 +178,49 @@ def histories_on(connection: AnyConnection, job_ids: Iterable[UUID]) -> dict[UUI
     return grouped(connection.execute(_HISTORIES, {"job_ids": wanted}, binary=True).fetchall())
 
 
-def _lease_on(connection: AnyConnection, leases: Sequence[Lease], worker_id: str) -> list[tuple[Entry, ...]]:
+def _lease_on(connection: psycopg.Connection[Any], leases: Sequence[Lease], worker_id: str) -> list[tuple[Entry, ...]]:
     if not leases:
         return []
-    wishes = orjson.dumps([{"job_id": w.job_id, "version": w.version, "nonce": w.nonce} for w in leases]).decode()
-    parameters = {"leases": wishes, "worker_id": worker_id, "lock_timeout": LOCK_TIMEOUT}
-    parameters |= _ends(wish.job_id.int for wish in leases)
+    wishes = orjson.dumps([{"job_id": w.job_id, "version": w.version, "nonce": w.nonce} for w in leases])
+    ends = _ends([wish.job_id.int for wish in leases])
     try:
-        rows = connection.execute(_LEASE, parameters, binary=True).fetchall()
+        rows = _LEASE.rows(connection, wishes, worker_id.encode(), LOCK_TIMEOUT.encode(), *ends)
     except (LockNotAvailable, DeadlockDetected):
         if len(leases) == 1:
             return []
         return [history for half in _halves(leases) for history in _lease_on(connection, half, worker_id)]
-    return _with_leases(rows, {(wish.job_id, wish.version): wish.nonce for wish in leases}, worker_id)
+    return _with_leases(rows, leases, worker_id)
 
 
-def _with_leases(
-    rows: Iterable[tuple[Any, ...]], nonces: Mapping[tuple[UUID, int], str], worker_id: str
-) -> list[tuple[Entry, ...]]:
+def _with_leases(rows: Sequence[tuple[Any, ...]], leases: Sequence[Lease], worker_id: str) -> list[tuple[Entry, ...]]:
     """Return the histories that `lease_jobs` gave, each with the lease that it tells of in place."""
-    leased = {row[0]: row[12:] for row in rows}
+    wishes = {(wish.job_id.bytes, wish.version): wish for wish in leases}
+    job_ids = {wish.job_id.bytes: wish.job_id for wish in leases}
     actor = f"worker:{worker_id}"
     histories: list[tuple[Entry, ...]] = []
-    for job_id, history in grouped(rows).items():
-        position, at = leased[job_id]
-        last = history[-1]
-        attempt = 1 + [type(entry.event) for entry in history].count(Leased)
-        event = Leased(worker_id, attempt, nonces[job_id, last.version], last.at)
-        entry = Entry(position, at, job_id, last.version + 1, last.queue, last.priority, actor, event)
-        histories.append((*history, entry))
+    history: list[Entry] = []
+    for row, following in zip_longest(rows, rows[1:]):
+        key, version, position, at, kind, queue, priority, who, schema_version, data, body, meta, *lease = row
+        last = _entry(
+            job_ids[key], number(version), number(position), instant(at), kind.decode(), queue.decode(),
+            number(priority), who.decode(), number(schema_version), data, body, meta,
+        )  # fmt: skip
+        history.append(last)
+        if following is None or following[0] != key:
+            attempt = 1 + [type(entry.event) for entry in history].count(Leased)
+            event = Leased(worker_id, attempt, wishes[key, last.version].nonce, last.at)
+            position, at = lease
+            leased = Entry(
+                number(position), instant(at), last.job_id, last.version + 1, last.queue, last.priority, actor, event
+            )
+            histories.append((*history, leased))
+            history = []
     return histories
 
 
-def _ends(job_ids: Iterable[int]) -> dict[str, str]:
+def _ends(job_ids: Sequence[int]) -> tuple[bytes, bytes]:
     """Return the lowest and the highest of these ids, between which the log is looked into."""
-    numbers = list(job_ids)
-    return {"first": f"{min(numbers):032x}", "last": f"{max(numbers):032x}"}
+    return b"%032x" % min(job_ids), b"%032x" % max(job_ids)
 
 
 def _halves(batch: Sequence[_T]) -> tuple[Sequence[_T], Sequence[_T]]:
@@ -243,12 +267,12 @@ def _entry(
     priority: int,
     actor: str,
     schema_version: int,
-    data: str,
-    body: str | None,
-    meta: str | None,
+    data: str | bytes,
+    body: str | bytes | None,
+    meta: str | bytes | None,
 ) -> Entry:
     try:
-        event: Event = decode(kind, version, schema_version, data, None if body is None else body.encode())
+        event: Event = decode(kind, version, schema_version, data, body.encode() if isinstance(body, str) else body)
     except CorruptHistory as error:
         error.queue, error.priority = queue, priority
         raise

@@ -16,7 +16,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any
 
 from ledger.cursor import Cursor, Holes, Range
-from ledger.runtime.question import Question
+from ledger.runtime.prepared import Question
 from ledger.runtime.statements import statement
 from ledger_projections.projection import Batch, multirange
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ledger_projections.reading import reading
 
-from ledger.runtime.question import Question
+from ledger.runtime.prepared import Question
 from ledger.runtime.statements import statement
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from ledger.message import Message
 from ledger.postgres import PostgresLog, append_on
 from ledger.runtime import failpoints
 from ledger.runtime.database import Database
-from ledger.runtime.question import Question
+from ledger.runtime.prepared import Question
 from tests.support.dispatching import dispatched, dispatching, drain, enqueue, hurry, messages
 from tests.support.lives import Lives, fold_all
 from tests.support.servers import connect

@@ -1,7 +1,8 @@
 """Statements that are sent all day: prepared once a connection, and sent by libpq itself.
 
 A question asked now and then, with the caches cold, costs a third of what the driver's own way does; that is what an
-idle process costs. A row that goes in by itself is for the driver's layers most of what it costs.
+idle process costs. An event that goes in by itself, or a lease of one job, is for the driver's layers a third of what
+it costs.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ _UNKNOWN = b"26000"
 _CANCEL_WAIT = 5.0
 
 
-class _Prepared:
+class _Known:
     """A statement by a name that is its own on every connection. `members`: its parameters, in the order in which they
     are given.
     """
@@ -60,7 +61,7 @@ class _Prepared:
         self._known_to.add(connection)
 
 
-class Question(_Prepared):
+class Question(_Known):
     """One that is answered by a number."""
 
     def ask(self, connection: Connection[Any], *values: bytes) -> int:
@@ -68,24 +69,18 @@ class Question(_Prepared):
         return int(self._answer(connection, values).get_value(0, 0) or 0)
 
 
-class Insertion(_Prepared):
-    """One that takes rows and returns a few values of each."""
+class Prepared(_Known):
+    """One that takes values as text and returns rows."""
 
-    def insert(self, connection: Connection[Any], *values: bytes | None) -> tuple[int, ...]:
-        """Return what the statement returns, whole numbers only: a time is one, of microseconds since 2000 in UTC.
+    def rows(self, connection: Connection[Any], *values: bytes | None) -> list[tuple[Any, ...]]:
+        """Return what the statement returns, every value in Postgres' binary form, None for null.
 
-        Waits so that Ctrl-C ends it, and what is under way with it.
+        Not for connections in a transaction: a statement that the server was made to forget would end it. Waits so that
+        Ctrl-C ends it, and what is under way with it.
         """
-        return self.insert_many(connection, *values)[0]
-
-    def insert_many(self, connection: Connection[Any], *values: bytes | None) -> list[tuple[int, ...]]:
-        """Return what the statement returns of every row."""
         answer = self._answer(connection, values)
-        columns = range(answer.nfields)
-        return [
-            tuple(int.from_bytes(answer.get_value(row, n), "big", signed=True) for n in columns)
-            for row in range(answer.ntuples)
-        ]
+        value, columns = answer.get_value, range(answer.nfields)
+        return [tuple([value(row, column) for column in columns]) for row in range(answer.ntuples)]
 
     def _send(self, connection: Connection[Any], values: Sequence[bytes | None]) -> Any:
         pgconn = connection.pgconn

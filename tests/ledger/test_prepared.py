@@ -1,15 +1,18 @@
-"""A question that is asked all day: the same answer as any other way, on every connection, and the same errors."""
+"""Statements that are sent all day: the same answers as any other way, on every connection, and the same errors."""
 
 from __future__ import annotations
 
 import os
 import signal
 import threading
+from datetime import UTC, datetime
+from typing import Any
 
 import psycopg
 import pytest
 
-from ledger.runtime.question import Insertion, Question
+from ledger.runtime.binary import instant, number
+from ledger.runtime.prepared import Prepared, Question
 
 
 def test_it_answers_on_every_connection_and_again(database):
@@ -53,36 +56,58 @@ def test_what_goes_wrong_is_told_as_the_driver_tells_it(database):
         assert connection.closed
 
 
-def test_an_insertion_takes_a_row_on_every_connection_and_again(database):
-    statement = b"insert into words (n, word) values (%(n)s, %(word)s) returning n, length(word)"
+def test_a_prepared_statement_takes_values_on_every_connection_and_again(database):
+    statement = b"insert into words (n, word) values (%(n)s, %(word)s) returning n, length(word), nullif(word, '')"
     with psycopg.connect(database, autocommit=True) as one, psycopg.connect(database, autocommit=True) as other:
         one.execute("create table words (n bigint primary key, word text)")
-        insertion = Insertion("words", statement, "n", "word")
-        assert insertion.insert(one, b"1", "\u00e9t\u00e9".encode()) == (1, 3)
-        assert insertion.insert(other, b"7000000000", b"") == (7_000_000_000, 0)
+        words = Prepared("words", statement, "n", "word")
+
+        def taken(connection: psycopg.Connection[Any], n: bytes, word: bytes) -> tuple[int, int, bytes | None]:
+            [(first, second, third)] = words.rows(connection, n, word)
+            return number(first), number(second), third
+
+        ete = "\u00e9t\u00e9".encode()
+        assert taken(one, b"1", ete) == (1, 3, ete)
+        assert taken(other, b"7000000000", b"") == (7_000_000_000, 0, None)
         one.execute("deallocate all")
-        assert insertion.insert(one, b"2", b"'; drop table words") == (2, 19)
+        assert taken(one, b"-2", b"'; drop table words") == (-2, 19, b"'; drop table words")
         with pytest.raises(psycopg.errors.UniqueViolation):
-            insertion.insert(one, b"2", b"again")
+            taken(one, b"-2", b"again")
         one.prepare_threshold = None
-        assert insertion.insert(one, b"3", b"x") == (3, 1)
-        assert one.execute("select word from words order by n").fetchall()[:2] == [
-            ("\u00e9t\u00e9",),
-            ("'; drop table words",),
-        ]
+        assert taken(one, b"3", b"x") == (3, 1, b"x")
+        assert [n for (n,) in one.execute("select n from words order by n")] == [-2, 1, 3, 7_000_000_000]
 
 
-def test_an_insertion_takes_more_than_a_socket_does(database):
-    insertion = Insertion("letters", b"select length(%(letters)s::text)", "letters")
+def test_it_works_inside_a_transaction_and_goes_with_it(database):
+    words = Prepared("word", b"insert into words values (%(word)s) returning word", "word")
     with psycopg.connect(database, autocommit=True) as connection:
-        assert insertion.insert(connection, b"x" * 20_000_000) == (20_000_000,)
+        connection.execute("create table words (word text)")
+        with connection.transaction(force_rollback=True):
+            assert words.rows(connection, b"gone") == [(b"gone",)]
+        assert words.rows(connection, b"kept") == [(b"kept",)]
+        assert connection.execute("select word from words").fetchall() == [("kept",)]
 
 
-def test_ctrl_c_ends_an_insertion_that_waits(database):
-    insertion = Insertion("word", b"insert into words values (%(word)s) returning 1", "word")
+def test_times_and_numbers_come_out_as_they_went_in(database):
+    given = Prepared("given", b"select %(n)s::smallint, %(at)s::timestamptz", "n", "at")
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute("set timezone to 'Asia/Kathmandu'")
+        for at in (datetime(1969, 7, 20, 20, 17, 40, 1, UTC), datetime(2026, 11, 24, 6, 0, 0, 999_999, UTC)):
+            [(n, time)] = given.rows(connection, b"-7", at.isoformat().encode())
+            assert (number(n), instant(time)) == (-7, at)
+
+
+def test_it_takes_and_gives_more_than_a_socket_does(database):
+    letters = Prepared("letters", b"select %(letters)s::text from generate_series(1, 3)", "letters")
+    with psycopg.connect(database, autocommit=True) as connection:
+        assert letters.rows(connection, b"x" * 20_000_000) == [(b"x" * 20_000_000,)] * 3
+
+
+def test_ctrl_c_ends_a_statement_that_waits(database):
+    words = Prepared("word", b"insert into words values (%(word)s) returning word", "word")
     with psycopg.connect(database, autocommit=True) as one, psycopg.connect(database, autocommit=True) as other:
         one.execute("create table words (word text)")
-        assert insertion.insert(one, b"first") == (1,)
+        assert words.rows(one, b"first") == [(b"first",)]
 
         def interrupt() -> None:
             waits = "select from pg_locks where pid = %s and not granted"
@@ -96,7 +121,7 @@ def test_ctrl_c_ends_an_insertion_that_waits(database):
             thread = threading.Thread(target=interrupt)
             thread.start()
             with pytest.raises(KeyboardInterrupt):
-                insertion.insert(one, b"second")
+                words.rows(one, b"second")
             thread.join()
         assert one.closed
         gone = "select from pg_stat_activity where pid = %s"
