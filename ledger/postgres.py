@@ -40,9 +40,11 @@ _T = TypeVar("_T")
 LOCK_TIMEOUT = "50ms"
 """Long enough for any commit under way, short enough that one caller's open transaction delays a batch but little."""
 
+_LOCK_TIMEOUT = LOCK_TIMEOUT.encode()
 _APPEND = statement("ledger", "append_events")
 _APPEND_HERE = Prepared("append_events", _APPEND, "rows", "lock_timeout", "first", "last")
-_LEASE = Prepared(
+_LEASE = Prepared("lease_job", statement("ledger", "lease_job"), "job_id", "nonce", "worker_id", "lock_timeout")
+_LEASE_MANY = Prepared(
     "lease_jobs", statement("ledger", "lease_jobs"), "leases", "worker_id", "lock_timeout", "first", "last"
 )
 _OPEN = Prepared(
@@ -181,15 +183,23 @@ def histories_on(connection: AnyConnection, job_ids: Iterable[UUID]) -> dict[UUI
 def _lease_on(connection: psycopg.Connection[Any], leases: Sequence[Lease], worker_id: str) -> list[tuple[Entry, ...]]:
     if not leases:
         return []
-    wishes = orjson.dumps([{"job_id": w.job_id, "version": w.version, "nonce": w.nonce} for w in leases])
-    ends = _ends([wish.job_id.int for wish in leases])
     try:
-        rows = _LEASE.rows(connection, wishes, worker_id.encode(), LOCK_TIMEOUT.encode(), *ends)
+        rows = _leased(connection, leases, worker_id.encode())
     except (LockNotAvailable, DeadlockDetected):
         if len(leases) == 1:
             return []
         return [history for half in _halves(leases) for history in _lease_on(connection, half, worker_id)]
     return _with_leases(rows, leases, worker_id)
+
+
+def _leased(connection: psycopg.Connection[Any], leases: Sequence[Lease], worker_id: bytes) -> list[tuple[Any, ...]]:
+    """Return the events of the jobs that were won, with their leases beside them."""
+    first = leases[0]
+    if len(leases) == 1 and first.version == 1:
+        return _LEASE.rows(connection, first.job_id.hex.encode(), first.nonce.encode(), worker_id, _LOCK_TIMEOUT)
+    wishes = orjson.dumps([{"job_id": w.job_id, "version": w.version, "nonce": w.nonce} for w in leases])
+    ends = _ends([wish.job_id.int for wish in leases])
+    return _LEASE_MANY.rows(connection, wishes, worker_id, _LOCK_TIMEOUT, *ends)
 
 
 def _with_leases(rows: Sequence[tuple[Any, ...]], leases: Sequence[Lease], worker_id: str) -> list[tuple[Entry, ...]]:

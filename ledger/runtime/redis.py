@@ -6,6 +6,7 @@ repeated: a connection error comes out, and the caller, who knows what it means,
 
 from __future__ import annotations
 
+import hashlib
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
@@ -79,9 +80,17 @@ def send_all(client: Redis, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
         pool.release(connection)
 
 
+class Script:
+    """A script in Lua, known to Redis by its digest. Its arguments: how many keys, the keys, and the rest."""
+
+    def __init__(self, text: bytes) -> None:
+        self.text = text
+        self.digest = hashlib.sha1(text, usedforsecurity=False).hexdigest()
+
+
 class Line:
-    """A connection of one thread's own, for commands sent in one go: the driver's way through its layers takes longer
-    than Redis does.
+    """A connection for one thread at a time, for commands sent in one go: the driver's way through its layers takes
+    longer than Redis does.
     """
 
     def __init__(self, client: Redis) -> None:
@@ -91,10 +100,27 @@ class Line:
         """Return the answers, refusals among them."""
         return _ask(self._connection, commands)
 
+    def call(self, *command: Any) -> Any:
+        """Return the answer to one command; raise what it was refused with."""
+        (answer,) = _ask(self._connection, [command])
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def run(self, script: Script, *arguments: Any) -> Any:
+        """Return what a script answers; it is sent whole where Redis does not know it."""
+        try:
+            return self.call("EVALSHA", script.digest, *arguments)
+        except exceptions.NoScriptError:
+            return self.call("EVAL", script.text, *arguments)
+
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
         self._connection.disconnect()
 
 

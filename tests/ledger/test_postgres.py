@@ -79,6 +79,7 @@ class TestOtherPeoplesTransactions:
         won = log.lease([Lease(job_id, 1, "n") for job_id in ready], "w1")
 
         assert {entries[0].job_id for entries in won} == set(ready) - {held}
+        assert log.lease([Lease(held, 1, "n")], "w1") == []
 
     def test_an_id_somebody_is_about_to_take_blocks(self, log, stranger):
         job_id = mint()

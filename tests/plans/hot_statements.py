@@ -64,6 +64,7 @@ def statements(job: UUID) -> tuple[Hot, ...]:
         hot("ledger", "open_job", **born, body=None, meta=None),
         hot("ledger", "open_jobs", rows=text([born | {"data": {}}])),
         hot("ledger", "append_events", KEY, rows=text([death]), lock_timeout="1s", first=job, last=job),
+        hot("ledger", "lease_job", KEY, job_id=job, nonce="n", worker_id="w", lock_timeout="1s"),
         hot("ledger", "lease_jobs", KEY, leases=text([{"job_id": job, "version": 1, "nonce": "n"}]), worker_id="w",
             lock_timeout="1s", first=job, last=job),
         hot("ledger", "select_histories", KEY, job_ids=text([job])),

@@ -40,6 +40,8 @@ log = structlog.get_logger()
 _FIRST_PAUSE = 0.2
 _LONGEST_PAUSE = 5.0
 _LONGEST_WAIT_FOR_A_SLOT = 0.5
+_HEAD_START = 100e-6
+"""Seconds that the thread of a single job is given to wake: else it waits for the interpreter until we wait again."""
 
 
 class Fetcher:
@@ -231,7 +233,6 @@ class Fetcher:
     def _begin_all(self, runs: list[Run]) -> None:
         able: list[Run] = []
         for run in runs:
-            self._meters.waited(run.state)
             if self._handlers.can_run(run.job):
                 able.append(run)
             elif run.settle():
@@ -242,6 +243,10 @@ class Fetcher:
                 if run.part():
                     self._slots.free(1)
         self._begin(able)
+        if len(able) == 1:
+            self._stop.wait(_HEAD_START)
+        for run in runs:
+            self._meters.waited(run.state)
 
     def _tidy(self) -> None:
         if due := self._strangers.due():

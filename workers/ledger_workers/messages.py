@@ -39,6 +39,13 @@ _PAUSE_AFTER_REFUSAL = 0.1
 _LONGEST_WAIT_WITHOUT_ALL = 0.5
 
 
+def _lua(name: str) -> bytes:
+    return files("ledger_workers").joinpath("lua", f"{name}.lua").read_bytes()
+
+
+_TAKE = redis.Script(_lua("take"))
+
+
 class Delivery(msgspec.Struct, frozen=True, gc=False):
     """A message, and where it lies until it is acknowledged or put back."""
 
@@ -56,10 +63,10 @@ class Messages:
         self._turns = turns
         self._name = worker_id
         self._reader = redis.connect(redis_url, longest_block=block.total_seconds(), name=worker_id)
+        self._line = redis.Line(self._reader)
         self._control = redis.connect(redis_url, name="ledger-worker")
-        self._take, self._put_back, self._take_over = (
-            self._reader.register_script(files("ledger_workers").joinpath("lua", f"{name}.lua").read_bytes())
-            for name in ("take", "put_back", "take_over")
+        self._put_back, self._take_over = (
+            self._reader.register_script(_lua(name)) for name in ("put_back", "take_over")
         )
         self._streams = {queue: keys.streams(queue) for queue in turns.queues}
         self._queue_of = {stream: queue for queue, streams in self._streams.items() for stream in streams}
@@ -142,6 +149,7 @@ class Messages:
             for stream in self._queue_of:
                 pipeline.xgroup_delconsumer(stream, keys.GROUP, self._name)
             pipeline.execute(raise_on_error=False)
+        self._line.close()
         self._reader.close()
         self._control.close()
 
@@ -149,10 +157,10 @@ class Messages:
         streams = self._streams[queue]
         done = [self._done[stream].copy() for stream in streams]
         arguments = [argument for ids in done for argument in (len(ids), *ids)]
-        reply = self._take(keys=streams, args=[keys.GROUP, self._name, wanted, *arguments])
+        reply = self._line.run(_TAKE, len(streams), *streams, keys.GROUP, self._name, wanted, *arguments)
         for stream, ids in zip(streams, done, strict=True):
             del self._done[stream][: len(ids)]  # others may have come meanwhile
-        return self._deliveries((streams[index - 1], id_, _fields(flat)) for index, id_, flat in reply)
+        return self._deliveries((streams[index - 1], id_, flat) for index, id_, flat in reply)
 
     def _hand_in(self) -> None:
         for queue, streams in self._streams.items():
@@ -164,7 +172,7 @@ class Messages:
         queues = [queue for queue in self._streams if queue not in self._turns.paused]
         if self._is_cluster:
             queues = queues[:1]
-        awaited: dict[Any, Any] = {stream: ">" for queue in queues for stream in self._streams[queue]}
+        streams = [stream for queue in queues for stream in self._streams[queue]]
         # The wait is short while some queue cannot end it: a paused one when it is resumed, or one in another slot.
         limit = math.inf if len(queues) == len(self._streams) else _LONGEST_WAIT_WITHOUT_ALL
         block = int(min(self._block.total_seconds(), limit) * 1000)
@@ -174,7 +182,10 @@ class Messages:
             failpoints.hit("before_block")
             self._left.clear()
             try:
-                reply: Any = self._reader.xreadgroup(keys.GROUP, self._name, awaited, count=1, block=block)
+                reply = self._line.call(
+                    "XREADGROUP", "GROUP", keys.GROUP, self._name, "COUNT", 1, "BLOCK", block,
+                    "STREAMS", *streams, *[">"] * len(streams),
+                )  # fmt: skip
             except ResponseError as error:
                 self._left.set()
                 if isinstance(error, ClusterCrossSlotError):
@@ -189,15 +200,16 @@ class Messages:
                 self._left.set()
         self._all_empty = not reply and limit == math.inf
         found = self._deliveries(
-            (stream.decode(), id_, fields) for stream, entries in _pairs(reply) for id_, fields in _flatten(entries)
+            (stream.decode(), id_, flat) for stream, entries in _pairs(reply) for id_, flat in entries
         )
         self.put_back(found[wanted:])
         return found[:wanted]
 
-    def _deliveries(self, entries: Iterable[tuple[str, bytes, dict[bytes, bytes]]]) -> list[Delivery]:
+    def _deliveries(self, entries: Iterable[tuple[str, bytes, Sequence[bytes]]]) -> list[Delivery]:
+        """Return the messages; of each entry: its stream, its id, its names and values in turn."""
         found: list[Delivery] = []
-        for stream, id_, fields in entries:
-            parsed = message.parse(fields)
+        for stream, id_, flat in entries:
+            parsed = message.parse(_fields(flat))
             if parsed is None:
                 log.warning("not a dispatch message, dropped", stream=stream, id=id_.decode())
                 self._done[stream].append(id_)
@@ -219,7 +231,3 @@ def _fields(flat: Sequence[bytes]) -> dict[bytes, bytes]:
 def _pairs(reply: Any) -> Iterable[tuple[bytes, Any]]:
     """The streams of a reply, which the newer protocol gives as a map."""
     return () if not reply else reply.items() if isinstance(reply, dict) else reply
-
-
-def _flatten(entries: Any) -> Iterable[tuple[bytes, dict[bytes, bytes]]]:
-    return (entry for batch in entries for entry in (batch if isinstance(batch, list) else [batch]))
