@@ -14,6 +14,7 @@ import msgspec
 import orjson
 import psycopg
 from psycopg.errors import DeadlockDetected, LockNotAvailable
+from psycopg.pq import TransactionStatus
 
 from ledger.appender import Appender
 from ledger.codec import decode, encode
@@ -153,12 +154,16 @@ def _taken(
     """Return number, position and time of each append that went in."""
     rows = orjson.dumps([row for n, append in enumerate(appends) for row in _rows(n, append)])
     first, last = _ends([append.job_id.int for append in appends])
-    if isinstance(connection, psycopg.Connection) and connection.autocommit:
+    if isinstance(connection, psycopg.Connection) and _is_at_rest(connection):
         limit = None if lock_timeout is None else lock_timeout.encode()
         taken = _APPEND_HERE.rows(connection, rows, limit, first, last)
         return [(number(n), number(position), instant(at)) for n, position, at in taken]
     parameters = {"rows": rows.decode(), "lock_timeout": lock_timeout, "first": first.decode(), "last": last.decode()}
     return connection.execute(_APPEND, parameters, binary=True).fetchall()
+
+
+def _is_at_rest(connection: psycopg.Connection[Any]) -> bool:
+    return connection.autocommit and connection.pgconn.transaction_status == TransactionStatus.IDLE
 
 
 def _append_in_rounds(connection: AnyConnection, appends: Sequence[Append], lock_timeout: str | None) -> list[Outcome]:

@@ -109,6 +109,22 @@ class TestOtherPeoplesTransactions:
             assert sorted(recorded) == ids
 
 
+class TestATransactionOfOurs:
+    def test_an_append_goes_in_after_another_was_rolled_back(self, log, module_database):
+        """The driver makes the server forget every prepared statement then, ours among them."""
+        with psycopg.connect(module_database, autocommit=True) as connection:
+            for _ in range(10):
+                connection.execute("select %s::int", [1])  # often enough to be prepared
+            append_on(connection, [first(mint())])
+            with connection.transaction(force_rollback=True):
+                append_on(connection, [first(gone := mint())])
+            with connection.transaction():
+                [outcome] = append_on(connection, [first(kept := mint())])
+
+        assert isinstance(outcome, Recorded)
+        assert log.histories([gone, kept]).keys() == {kept}
+
+
 class TestTheCallersTransaction:
     def test_a_job_exists_if_it_commits(self, log, stranger):
         job_id = mint()

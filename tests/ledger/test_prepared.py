@@ -78,16 +78,6 @@ def test_a_prepared_statement_takes_values_on_every_connection_and_again(databas
         assert [n for (n,) in one.execute("select n from words order by n")] == [-2, 1, 3, 7_000_000_000]
 
 
-def test_it_works_inside_a_transaction_and_goes_with_it(database):
-    words = Prepared("word", b"insert into words values (%(word)s) returning word", "word")
-    with psycopg.connect(database, autocommit=True) as connection:
-        connection.execute("create table words (word text)")
-        with connection.transaction(force_rollback=True):
-            assert words.rows(connection, b"gone") == [(b"gone",)]
-        assert words.rows(connection, b"kept") == [(b"kept",)]
-        assert connection.execute("select word from words").fetchall() == [("kept",)]
-
-
 def test_times_and_numbers_come_out_as_they_went_in(database):
     given = Prepared("given", b"select %(n)s::smallint, %(at)s::timestamptz", "n", "at")
     with psycopg.connect(database, autocommit=True) as connection:
