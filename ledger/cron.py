@@ -19,8 +19,6 @@ from itertools import islice, takewhile
 from typing import TYPE_CHECKING, Protocol
 from zoneinfo import ZoneInfo
 
-from croniter import croniter
-
 from ledger import durations
 
 if TYPE_CHECKING:
@@ -168,6 +166,8 @@ class _Fields:
 
     def _matches(self, start: datetime) -> Iterator[datetime]:
         """Yield the wall times that match, from this one on."""
+        from croniter import croniter  # noqa: PLC0415 — most processes have no schedules, and it takes half a megabyte
+
         found = croniter(self._numbers, start - _SECOND, ret_type=datetime, second_at_beginning=True)
         while True:
             yield found.get_next()

@@ -20,17 +20,15 @@ from typing import IO, TYPE_CHECKING
 import msgspec
 import structlog
 
-from ledger.cli_failures import failure_of
 from ledger.errors import LedgerError
 from ledger.runtime import garbage, logs
 from ledger.schedules_in_code import bring_schedules
-from ledger.settings import Queue
 from ledger_workers import streams
 from ledger_workers.application import load
 from ledger_workers.board import Board
 from ledger_workers.metrics import Meters
+from ledger_workers.mission import RETIRE, Mission, Report, worker_id
 from ledger_workers.tally import counted
-from ledger_workers.wear import Wear
 from ledger_workers.worker import Identity, Worker
 
 if TYPE_CHECKING:
@@ -38,46 +36,11 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-GO, RETIRE = b"go\n", b"retire\n"
-"""What the supervisor says."""
-
 _RETIRING = "it is being replaced"
 _TOLD_EVERY = 1.0
 _SWITCH_INTERVAL = 0.001
 """Seconds a busy handler keeps the interpreter from the threads that talk to Redis and Postgres. Python's own five
 milliseconds would be added to every round trip."""
-
-
-class Mission(msgspec.Struct, frozen=True):
-    """What the supervisor tells a child on its command line."""
-
-    app: str
-    tag: str
-    """The last part of the worker's id."""
-    line: int
-    """Descriptor of the socket to the supervisor."""
-    board: int
-    """Descriptor of the board."""
-    queues: tuple[Queue, ...]
-    concurrency: int
-    shutdown_seconds: float
-    drain: bool
-    wear: Wear
-    tells: bool
-    """Whether the supervisor wants to know what it counts."""
-
-
-class Report(msgspec.Struct, frozen=True):
-    """What a child says once it has loaded its application."""
-
-    database_url: str
-    redis_url: str
-    types: tuple[str, ...]
-
-
-def worker_id(pid: int, tag: str) -> str:
-    """Return the id of a worker process, the same string in logs, events, heartbeats and metrics."""
-    return f"{socket.gethostname()}-{pid}-{tag}"
 
 
 def main() -> None:
@@ -92,6 +55,8 @@ def main() -> None:
     try:
         code = _serve(mission, news)
     except LedgerError as error:
+        from ledger.cli_failures import failure_of  # noqa: PLC0415 — a worker has no command line to keep in memory
+
         failure = failure_of(error)
         failure.show()
         code = failure.exit_code

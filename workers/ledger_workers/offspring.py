@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from ledger_workers.board import Board
-from ledger_workers.child import GO, RETIRE, Mission, Report, worker_id
 from ledger_workers.heartbeat import Beat
+from ledger_workers.mission import GO, RETIRE, Mission, Report, worker_id
 from ledger_workers.slots import Slots
 from ledger_workers.tally import Family
 from ledger_workers.wear import Wear
