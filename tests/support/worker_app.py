@@ -189,6 +189,11 @@ def behaves_badly(how: str) -> object:
     return hostile.WAYS[how]()
 
 
+@ledger.job("async_hostile")
+async def async_behaves_badly(how: str) -> object:
+    return hostile.WAYS[how]()
+
+
 @ledger.job("process_hostile", executor="process")
 def process_behaves_badly(how: str) -> object:
     return hostile.WAYS[how]()

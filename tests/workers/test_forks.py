@@ -33,12 +33,13 @@ def test_t9_a_handler_that_comes_back_twice_answers_once(application: Ledger) ->
             assert job.result == number
 
 
-def test_t9_a_fork_that_comes_back_in_a_thread_runs_nothing(application: Ledger, tmp_path: Path) -> None:
+@pytest.mark.parametrize("type_", ["hostile", "async_hostile"])
+def test_t9_a_fork_that_comes_back_in_a_thread_runs_nothing(application: Ledger, type_: str) -> None:
     """T9: of a worker that a handler has forked there is one again before anything else is run."""
     with worker_command(application, "--concurrency", "1") as command:
         pid = ended(application, send(application, "who")).result
         for _ in range(3):
-            assert ended(application, send(application, "hostile", {"how": "fork_and_return"})).result == "forked"
+            assert ended(application, send(application, type_, {"how": "fork_and_return"})).result == "forked"
         assert ended(application, send(application, "who")).result == pid
         until(lambda: _children(pid) == set())
         assert command.process.poll() is None

@@ -8,14 +8,13 @@ block: then its layers run in a thread, which waits for the handler on the loop.
 from __future__ import annotations
 
 import asyncio
-import os
 import threading
 from concurrent.futures import Future
 from contextlib import suppress
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
-from ledger_workers.executors.series import Series, awaited
+from ledger_workers.executors.series import Series, awaited, undoubled
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Sequence
@@ -98,13 +97,8 @@ def _serve(loop: asyncio.AbstractEventLoop, closing: threading.Event) -> None:
 
 async def _settle(awaitable: Awaitable[Any], result: Future[Any]) -> None:
     # What a handler raises belongs to its job alone: a SystemExit that reached the loop would end it for all.
-    pid = os.getpid()
     try:
-        try:
-            value = await awaitable
-        finally:
-            if os.getpid() != pid:
-                os._exit(0)  # the handler forked, and its child came back as if it were the worker
+        value = await undoubled(awaitable)
     except BaseException as error:  # noqa: BLE001
         result.set_exception(error)
     else:

@@ -50,21 +50,26 @@ class Series:
     async def _job(self, work: Work, run: Run) -> None:
         fiber = self._idle.pop() if self._idle else _new()
         fiber.gr_context = getcurrent().gr_context  # what the layers set in it, the handler finds
-        pid = os.getpid()
         awaitable = fiber.switch(work, run)
         while awaitable is not _DONE:
             try:
-                try:
-                    value = await awaitable
-                finally:
-                    if os.getpid() != pid:
-                        os._exit(0)  # the handler forked, and its child came back as if it were the worker
+                value = await undoubled(awaitable)
             except BaseException as error:  # noqa: BLE001 — whatever it is belongs to this job; the loop must not see it
                 awaitable = fiber.throw(type(error), error, error.__traceback__)
             else:
                 awaitable = fiber.switch(value)
         fiber.gr_context = None
         self._idle.append(fiber)
+
+
+async def undoubled(awaitable: Awaitable[Any]) -> Any:
+    """Await it; where it forked, and its child comes back as if it were the worker, the child ends."""
+    pid = os.getpid()
+    try:
+        return await awaitable
+    finally:
+        if os.getpid() != pid:
+            os._exit(0)
 
 
 def _new() -> greenlet:
