@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import redis
+from hypothesis import HealthCheck, settings
 
 from ledger.errors import Unavailable
 from ledger.runtime.embedded import EmbeddedPostgres, EmbeddedRedis
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import psycopg
+
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
+"""A machine that stands still for a moment, in the middle of an example, proves nothing."""
 
 SERVERS = pytest.StashKey[Servers]()
 REFUSAL = pytest.StashKey[str]()

@@ -13,9 +13,7 @@ from hypothesis import strategies as st
 from ledger.requests import MEMBERS
 from tests.support.api import NOBODY
 
-SHARED = settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-)
+SHARED = settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 
 SCALARS = st.one_of(
     st.none(),

@@ -209,7 +209,7 @@ NIGHTS = [
 ]  # fmt: skip
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(minute=fields(0, 59), hour=fields(0, 23), day=fields(1, 31), weekday=fields(0, 6), night=st.sampled_from(NIGHTS))
 def test_what_is_found_is_what_a_walk_over_every_minute_finds(
     minute: str, hour: str, day: str, weekday: str, night: tuple[str, str]
@@ -276,7 +276,7 @@ def minutes(start: datetime, end: datetime) -> list[datetime]:
 
 
 @given(most=st.integers(1, 40), hours=st.integers(0, 400))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_the_last_ticks_are_the_end_of_all_of_them(most: int, hours: int) -> None:
     cron, zone = parse("7,31 3 * * mon"), zone_named(NEW_YORK)
     since, until = ANCHOR, ANCHOR + timedelta(hours=hours)

@@ -70,7 +70,7 @@ def test_they_follow_each_other_without_a_gap_from_monday_to_monday(shared):
 
 
 @given(st.datetimes(datetime(2000, 1, 1), datetime(2200, 1, 1), timezones=st.just(UTC)))  # noqa: DTZ001
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_python_and_sql_agree_on_the_lowest_id_of_an_instant(shared, born):
     assert shared.execute("select ledger.lowest_id(%s)", [born]).fetchone() == (smallest_at(born),)
 

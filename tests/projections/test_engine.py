@@ -33,10 +33,14 @@ NOTES = Projection(
     name="notes",
     version=1,
     tables=("notes",),
-    create=b"create table if not exists notes (position bigint, job_id uuid, version int)",
+    create=b"""
+    create table if not exists notes (
+      noted bigint generated always as identity, position bigint, job_id uuid, version int
+    )
+    """,
     fold=b"""
     notes_taken as (
-      insert into notes
+      insert into notes (position, job_id, version)
       select e.position, e.job_id, e.version
       from batch e
       where coalesce((e.data ->> 'number')::int, 1) = 1
@@ -44,14 +48,14 @@ NOTES = Projection(
     )
     """,
 )
-"""Notes every event it is given, as often as it is given; chokes on a number that is none."""
+"""Notes every event it is given, as often as it is given, in this order; chokes on a number that is none."""
 
 COPIES = replace(
     NOTES,
     name="copies",
     tables=("copies",),
-    create=b"create table if not exists copies (position bigint)",
-    fold=b"copies_made as (insert into copies select e.position from batch e order by e.position)",
+    create=b"create table if not exists copies (noted bigint generated always as identity, position bigint)",
+    fold=b"copies_made as (insert into copies (position) select e.position from batch e order by e.position)",
 )
 """Notes every event too, and chokes on none."""
 
@@ -93,7 +97,7 @@ def add(connection: psycopg.Connection, job_id: UUID, version: int = 1, data: st
 
 def noted(connection: psycopg.Connection, schema: str = "ledger_read", table: str = "notes") -> list[int]:
     """Return the positions noted, in the order in which that happened."""
-    return [position for (position,) in connection.execute(f"select position from {schema}.{table} order by ctid")]
+    return [position for (position,) in connection.execute(f"select position from {schema}.{table} order by noted")]
 
 
 def drain(engine: Engine) -> None:
@@ -357,15 +361,17 @@ def test_engines_at_once_count_nothing_twice_and_miss_nothing(database, log, poo
     with ThreadPoolExecutor(7) as threads:
         readers = [threads.submit(read_all, number) for number in range(3)]
         writers = [threads.submit(write_some, number) for number in range(4)]
-        for writer in writers:
-            writer.result(60)
-        done.set()
+        try:
+            for writer in writers:
+                writer.result(60)
+        finally:
+            done.set()
         for reader in readers:
             reader.result(60)
     drain(Engine(pool, NOTES))
     assert sorted(noted(log)) == sorted(committed)
     order: dict[UUID, int] = {}
-    for job_id, version in log.execute("select job_id, version from ledger_read.notes order by ctid"):
+    for job_id, version in log.execute("select job_id, version from ledger_read.notes order by noted"):
         assert version == order.get(job_id, 0) + 1
         order[job_id] = version
 

@@ -8,7 +8,7 @@ from random import Random
 from typing import TYPE_CHECKING, ClassVar
 
 import pytest
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
@@ -238,8 +238,8 @@ def check_budget(entries: tuple[Entry, ...], job: JobState) -> None:
     assert used["crashes"] < MAX_CRASHES or job.state in (State.DEAD, State.DISCARDED)
 
 
-QUICK = settings(max_examples=100, stateful_step_count=30, deadline=None)
-SHORT = settings(QUICK, max_examples=15, suppress_health_check=[HealthCheck.too_slow], phases=[Phase.generate])
+QUICK = settings(max_examples=100, stateful_step_count=30)
+SHORT = settings(QUICK, max_examples=15, phases=[Phase.generate])
 SEEDED = settings(QUICK, database=None, print_blob=False, phases=[Phase.generate])
 
 

@@ -147,9 +147,7 @@ def begin(database: str) -> Iterator[Callable]:
         yield run
 
 
-@settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-)
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(program=st.lists(_actions, min_size=8, max_size=40), limit=st.integers(2, 40))
 def test_t14_d02_at_every_cursor_the_rows_are_those_of_the_events_read(begin, program, limit):
     with begin() as run:
@@ -162,7 +160,7 @@ def test_t14_d02_at_every_cursor_the_rows_are_those_of_the_events_read(begin, pr
         assert run.connection.execute("select count(*) from ledger.parked").fetchone() == (0,)
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(opening=_openings, choices=st.lists(st.integers(0, 59), min_size=8, max_size=20), pace=steps_of_time)
 def test_the_rows_are_right_after_each_single_event(begin, opening, choices, pace):
     with begin() as run:
@@ -172,7 +170,7 @@ def test_the_rows_are_right_after_each_single_event(begin, opening, choices, pac
             pass
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     program=st.lists(st.one_of(st.tuples(st.just("open"), _openings), *[_life] * 3), min_size=4, max_size=25),
     cuts=st.lists(st.integers(1, 200), max_size=12),
