@@ -39,6 +39,8 @@ _TIMEOUTS = {
     "tcp_user_timeout": 10_000,
 }
 _POOL_WAIT = 10.0
+_TO_CLOSE = 0.5
+"""Seconds for each of the pool's threads, which may be waiting for a server that does not answer."""
 _LOOK_AGAIN = 0.25
 """How soon who waits for a connection learns that none can be made: the pool itself would let them wait to the end."""
 
@@ -90,7 +92,7 @@ class Database:
             return psycopg.connect(self.url, autocommit=True, **defaults(self.url, self._name))
 
     def close(self) -> None:
-        self._pool.close(timeout=2)
+        self._pool.close(timeout=_TO_CLOSE)
 
     def _new_pool(self) -> ConnectionPool[Connection[TupleRow]]:
         return ConnectionPool(

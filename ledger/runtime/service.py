@@ -34,6 +34,9 @@ _LAZIER = 1.02
 STILL_LIMIT = 30.0
 """Seconds that a turn may be late, or take, before the process no longer counts as alive."""
 
+TO_END = 5.0
+"""Seconds that all loops together have to end their turns: ten are what containers and `ledger dev` give a process."""
+
 _turning: ContextVar[Loop | None] = ContextVar("turning", default=None)
 
 
@@ -169,11 +172,18 @@ def standing_still(loops: Iterable[Loop]) -> str | None:
     return f"not turned: {', '.join(late)}" if late else None
 
 
-def run_until_signalled(loops: list[Loop], stop: threading.Event) -> None:
-    """Start the loops, wait until `stop` is set, and let each finish the turn it is in."""
+def run_until_signalled(loops: list[Loop], stop: threading.Event) -> bool:
+    """Start the loops, wait until `stop` is set, and let each finish the turn it is in; False where one could not.
+
+    A turn that waits for a server that hangs, or for somebody's lock, is left behind, as a crash would leave it.
+    """
     threads = [loop.start() for loop in loops]
     stop.wait()
     for loop in loops:
         loop.halt()
+    end = time.monotonic() + TO_END
     for thread in threads:
-        thread.join(timeout=10)
+        thread.join(max(end - time.monotonic(), 0.0))
+    if left := [thread.name for thread in threads if thread.is_alive()]:
+        log.warning("turns left unfinished", services=left)
+    return not left

@@ -13,7 +13,7 @@ import click
 
 from ledger.cli_output import ExitCode, Failure, emit, example, output_option, plain, say, table
 from ledger.cli_probes import probed, vitals_of_loops
-from ledger_projections.cli_doors import opened, stopped_by_signals
+from ledger_projections.cli_doors import leave, opened, stopped_by_signals
 from ledger_projections.cli_progress import progress
 
 if TYPE_CHECKING:
@@ -41,7 +41,8 @@ def projector() -> None:
         warn_of_ignored()
         service = Projector(database, here.redis_url, stop)
         with probed(here.settings, lambda: _vitals(here, database, service)):
-            service.run()
+            ended = service.run()
+    leave(ended=ended)
 
 
 def _vitals(here: Installation, database: Database, service: Projector) -> Vitals:

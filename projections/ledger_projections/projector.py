@@ -98,12 +98,13 @@ class Projector:
             _loop(Prepared(Renewed(), *renewals), stop, (RENEWED_PAUSE, RENEWED_PAUSE)),
         ]
 
-    def run(self) -> None:
-        """Turn until `stop` is set, then let every turn end."""
+    def run(self) -> bool:
+        """Turn until `stop` is set, then let every turn end; False where one did not in time."""
         ear = Ear(self._redis_url, self._stop, self._look, told=self.dispatcher.told.add)
-        run_until_signalled(self.loops, self._stop)
+        ended = run_until_signalled(self.loops, self._stop)
         ear.close()
         self.dispatcher.close()
+        return ended
 
     def _look(self) -> None:
         self.dispatcher.expect()

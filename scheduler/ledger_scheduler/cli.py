@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from ledger_projections.cli_doors import opened, stopped_by_signals
+from ledger_projections.cli_doors import leave, opened, stopped_by_signals
 
 from ledger.cli_output import example
 from ledger.cli_probes import probed, vitals_of_loops
@@ -38,7 +38,8 @@ def scheduler(export_to: Path | None) -> None:
         warn_of_ignored()
         service = Scheduler(database, here.redis_url, here.settings, stop, export_to=export_to)
         with probed(here.settings, lambda: _vitals(here, database, service)):
-            service.run()
+            ended = service.run()
+    leave(ended=ended)
 
 
 def _vitals(here: Installation, database: Database, service: Scheduler) -> Vitals:

@@ -84,8 +84,9 @@ class Scheduler:
             retention = Retention(database, settings.event_retention, meters, export_to)
             self.loops.append(Loop(retention, stop, shortest=_RETENTION_PAUSE, longest=_RETENTION_PAUSE))
 
-    def run(self) -> None:
-        """Turn until `stop` is set, then let every turn end."""
+    def run(self) -> bool:
+        """Turn until `stop` is set, then let every turn end; False where one did not in time."""
         ear = Ear(self._redis_url, self._stop, self._due.wake, pause=_WOKEN_AT_MOST)
-        run_until_signalled(self.loops, self._stop)
+        ended = run_until_signalled(self.loops, self._stop)
         ear.close()
+        return ended
