@@ -96,9 +96,9 @@ class PostgresLog:
         return _opened(append, position, at)
 
     def _open_many(self, appends: Sequence[Append]) -> list[Outcome]:
-        rows = orjson.dumps([row for append in appends for row in _rows(0, append)])
+        wanted = _spelled(appends)
         with self._database.connection() as connection:
-            places = _OPEN_MANY.rows(connection, rows)
+            places = _OPEN_MANY.rows(connection, wanted)
         return [_opened(append, *place) for append, place in zip(appends, places, strict=True)]
 
     def lease(self, leases: Sequence[Lease], worker_id: str) -> list[tuple[Entry, ...]]:
@@ -141,25 +141,23 @@ def append_on(connection: AnyConnection, appends: Sequence[Append], lock_timeout
         if len(appends) == 1:
             return [Blocked(appends[0].job_id, appends[0].after_version + 1)]
         return [o for half in _halves(appends) for o in append_on(connection, half, lock_timeout)]
-    outcomes: list[Outcome] = [Conflict(append.job_id, append.after_version + 1) for append in appends]
-    for n, position, at in taken:
-        append = appends[n]
-        outcomes[n] = Recorded(append.job_id, append.after_version + len(append.events), position, at)
-    return outcomes
+    recorded = {job_id: (position, at) for job_id, position, at in taken}  # of several events the last
+    return [_outcome(append, recorded.get(append.job_id.bytes)) for append in appends]
 
 
 def _taken(
     connection: AnyConnection, appends: Sequence[Append], lock_timeout: str | None
-) -> Iterable[tuple[int, int, datetime]]:
-    """Return number, position and time of each append that went in."""
-    rows = orjson.dumps([row for n, append in enumerate(appends) for row in _rows(n, append)])
+) -> Iterable[tuple[bytes, int, datetime]]:
+    """Return job, position and time of each event that went in."""
+    wanted = _spelled(appends)
     first, last = _ends([append.job_id.int for append in appends])
     if isinstance(connection, psycopg.Connection) and _is_at_rest(connection):
         limit = None if lock_timeout is None else lock_timeout.encode()
-        taken = _APPEND_HERE.rows(connection, rows, limit, first, last)
-        return [(number(n), number(position), instant(at)) for n, position, at in taken]
-    parameters = {"rows": rows.decode(), "lock_timeout": lock_timeout, "first": first.decode(), "last": last.decode()}
-    return connection.execute(_APPEND, parameters, binary=True).fetchall()
+        taken = _APPEND_HERE.rows(connection, wanted, limit, first, last)
+        return [(job_id, number(position), instant(at)) for job_id, position, at in taken]
+    parameters = {"rows": wanted.decode(), "lock_timeout": lock_timeout, "first": first.decode(), "last": last.decode()}
+    rows = connection.execute(_APPEND, parameters, binary=True).fetchall()
+    return [(job_id.bytes, position, at) for job_id, position, at in rows]
 
 
 def _is_at_rest(connection: psycopg.Connection[Any]) -> bool:
@@ -243,12 +241,22 @@ def _halves(batch: Sequence[_T]) -> tuple[Sequence[_T], Sequence[_T]]:
     return batch[:middle], batch[middle:]
 
 
-def _rows(n: int, append: Append) -> Iterable[dict[str, Any]]:
+def _outcome(append: Append, recorded: tuple[int, datetime] | None) -> Outcome:
+    if recorded is None:
+        return Conflict(append.job_id, append.after_version + 1)
+    return Recorded(append.job_id, append.after_version + len(append.events), *recorded)
+
+
+def _spelled(appends: Sequence[Append]) -> bytes:
+    """Return the events as one JSON array."""
+    return orjson.dumps([row for append in appends for row in _rows(append)])
+
+
+def _rows(append: Append) -> Iterable[dict[str, Any]]:
     meta = None if append.trace is NO_TRACE else orjson.Fragment(msgspec.json.encode(append.trace))
     for index, event in enumerate(append.events):
         data, body = encode(event)
         yield {
-            "n": n,
             "follows": index > 0,
             "job_id": append.job_id,
             "version": append.after_version + 1 + index,

@@ -6,8 +6,8 @@
 --   first, last   the lowest and the highest of these jobs' ids
 --   lock_timeout  how long to wait for somebody's open transaction that holds one of these places; null leaves it be
 --
--- Returns n, position and time of each share that was taken; the others met a taken version, or their predecessor is
--- not there. The primary key (job_id, version) decides between writers and serves the look-up of predecessors.
+-- Returns job, position and time of each event that was taken, a share's in their order; the others met a taken version, or
+-- their predecessor is not there. The primary key (job_id, version) decides between writers and serves the look-up of predecessors.
 -- Rows go in sorted by job_id: two batches in opposite orders would wait for each other. `first` and `last` keep the weeks
 -- in which none of these jobs is out of the look-up, hidden from the planner as in `lease_jobs`.
 with limits as materialized (
@@ -16,7 +16,7 @@ with limits as materialized (
 input as materialized (
   select r.*
   from limits, json_to_recordset(%(rows)s::json) as r (
-    n int, follows boolean, job_id uuid, version int, kind ledger.event_kind, queue text, priority smallint,
+    follows boolean, job_id uuid, version int, kind ledger.event_kind, queue text, priority smallint,
     actor text, data json, body json, meta json, after_kind ledger.event_kind, nonce text
   )
   where limits.set is not null
@@ -48,13 +48,7 @@ followers as (
   join input r on r.job_id = heads.job_id and r.follows
   order by r.job_id, r.version
   returning job_id, position, at
-),
-written as (
-  select job_id, position, at from heads
-  union all
-  select job_id, position, at from followers
 )
-select r.n, max(w.position) as position, max(w.at) as at
-from written w
-join input r on r.job_id = w.job_id and not r.follows
-group by r.n
+select job_id, position, at from heads
+union all
+select job_id, position, at from followers

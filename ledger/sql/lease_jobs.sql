@@ -48,7 +48,9 @@ looked_up as materialized (
   where p.kind = 'enqueued'
     and p.queue <> all (array(select x.queue from ledger.pauses x))
     and (
-      case when r.version = 1 then p.data ->> 'expires_at' else (
+      case when r.version = 1 then
+        case when strpos(p.data::text, '"expires_at"') > 0 then p.data ->> 'expires_at' end  -- few have one: do not parse
+      else (
         select f.data ->> 'expires_at'
         from ledger.events f
         where f.job_id = r.job_id and f.version = 1

@@ -52,7 +52,7 @@ PAGE = {"after_at": LONG_AGO, "after_id": LOWEST, "limit": 100}
 
 def statements(job: UUID) -> tuple[Hot, ...]:
     """Return the hot statements, asked about a job that has died in its first run."""
-    death = {"n": 0, "follows": False, "job_id": job, "version": 5, "kind": "discarded", "queue": "q", "priority": 1}
+    death = {"follows": False, "job_id": job, "version": 5, "kind": "discarded", "queue": "q", "priority": 1}
     death |= {"actor": "test", "data": {}, "after_kind": "dead_lettered"}
     worker = {"id": "w", "hostname": "h", "pid": 1, "version": "1", "queues": ["q"], "concurrency": 1, "running": 0}
     note = {"job_id": job, "lease_version": 2, "number": 1, "age": 0.1, "progress": 0.5, "message": "half"}
