@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from greenlet import getcurrent, greenlet
@@ -36,18 +37,23 @@ class Series:
     def begin(self, runs: Sequence[Run], work: Work, following: Following) -> None:
         """Begin these jobs, and after each whatever `following` gives."""
 
-        def go_on(_: asyncio.Task[None]) -> None:
-            run = following()
-            if run is not None:
-                start(run)
+        # Each in a context of its own: a job that ends begins the next one.
+        context = copy_context()
+
+        async def job(run: Run) -> None:
+            try:
+                await self._do(work, run)
+            finally:
+                if (after := following()) is not None:
+                    start(after)
 
         def start(run: Run) -> None:
-            self._loop.create_task(self._job(work, run)).add_done_callback(go_on)
+            self._loop.create_task(job(run), context=context.copy())
 
         for run in runs:
             start(run)
 
-    async def _job(self, work: Work, run: Run) -> None:
+    async def _do(self, work: Work, run: Run) -> None:
         fiber = self._idle.pop() if self._idle else _new()
         fiber.gr_context = getcurrent().gr_context  # what the layers set in it, the handler finds
         awaitable = fiber.switch(work, run)
