@@ -15,7 +15,6 @@ from datetime import timedelta
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, Final
 
-from gunicorn import util
 from gunicorn.http.errors import LimitRequestHeaders, ParseException
 from gunicorn.http.message import Request
 from gunicorn.http.unreader import SocketUnreader
@@ -31,6 +30,8 @@ _LARGEST_HEAD = 8190
 """Bytes in which a plain request has its head: gunicorn allows as much for each line, and that is looked at there."""
 _PATIENCE = 5.0
 """Seconds for which a thread waits for one part of a large body, or for room for a part of an answer."""
+_FAREWELL = 2.0
+"""Seconds for which a client may go on sending after the last answer."""
 _LEFT_OVER = 32 * 1024 * 1024
 """Bytes that are taken of a refused body: twice the largest that is allowed."""
 _TIMEVAL = struct.pack("@ll", int(_PATIENCE), 0)
@@ -82,19 +83,25 @@ class Connection:
             sock.setsockopt(socket.SOL_SOCKET, option, _TIMEVAL)
         self.sock, self.client, self.server = sock, client, server
         self._config = config
+        self._keepalive = config.keepalive
         self._heard = b""
-        self.began = time.monotonic()
-        """When it was made, or when the first bytes of the latest request came."""
+        self._is_over = False
+        """One side has ended, and nothing that comes is listened to."""
+        self.ends_at = time.monotonic() + self._keepalive
+        """When to hang up: no request began for so long, or one that did is not whole yet."""
 
     def hear(self) -> bool:
         """Take what has come; return whether the client is there."""
-        if not self._heard:
-            self.began = time.monotonic()
+        if not self._heard and not self._is_over:
+            self.ends_at = time.monotonic() + self._keepalive
         try:
             part = self.sock.recv(_PART, socket.MSG_DONTWAIT)
         except BlockingIOError:
             return True
-        self._heard += part
+        if not part:
+            self._is_over = True
+        elif not self._is_over:
+            self._heard += part
         return bool(part)
 
     def request(self) -> Any:
@@ -140,8 +147,16 @@ class Connection:
         self._heard = request.unreader.take_buffered()
         return left > 0 and not request.body.failed
 
-    def close(self, *, graceful: bool) -> None:
-        (util.close_graceful if graceful else util.close)(self.sock)
+    def take_leave(self) -> bool:
+        """Say no more; return whether the client may still be sending: who hangs up before that is over takes the
+        answer back.
+        """
+        if self._is_over:
+            return False
+        self._is_over, self._heard = True, b""
+        self.ends_at = time.monotonic() + _FAREWELL
+        self.sock.shutdown(socket.SHUT_WR)
+        return True
 
 
 def _plain(head: str) -> tuple[tuple[str, str, str, str], dict[str, str]] | None:

@@ -7,6 +7,7 @@ metrics and the description of the API ask for nothing, and no other route does.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 PROBES = frozenset({"/health", "/livez", "/ready", "/readyz", "/startupz", "/metrics"})
 OPEN = PROBES | {"/api/v1/openapi.json", "/api/v1/openapi.yaml"}
@@ -52,6 +53,7 @@ def route(method: str, template: str) -> str:
     return f"{method} {_FIELD.sub('{}', template)}"
 
 
+@lru_cache(1024)
 def needed(method: str, template: str) -> str | None:
     """Return the scope that a route asks for; None where it asks for no key."""
     if template in OPEN:

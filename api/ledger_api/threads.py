@@ -134,33 +134,35 @@ class Threads(ThreadWorker):
     def _converse(self, conn: Connection) -> None:
         """Answer what the client has sent; then wait for more, or hang up."""
         try:
-            if self._attend(conn):
+            if self._attend(conn) or conn.take_leave():
                 self._await(conn, self._speaking.modify)
                 return
+        except OSError:
+            pass
         except BaseException:
             log.exception("connection lost")
-        self._close(conn, graceful=True)
+        self._close(conn)
 
     def _await(self, conn: Connection, arm: Any) -> None:
         descriptor = conn.sock.fileno()
         self._idle[descriptor] = conn
         arm(descriptor, select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLONESHOT)
 
-    def _close(self, conn: Connection, *, graceful: bool = False) -> None:
+    def _close(self, conn: Connection) -> None:
         self._open.discard(conn)
         self.shares.tell(self.place, len(self._open))
         with suppress(OSError):
-            conn.close(graceful=graceful)
+            conn.sock.close()
 
     def _turn(self, seconds: float) -> None:
         self.notify()
         self.wait_for_and_dispatch_events(seconds)
-        self._hang_up(time.monotonic() - self.cfg.keepalive)
+        self._hang_up(time.monotonic())
 
-    def _hang_up(self, before: float) -> None:
-        """Close those on which no request began since then."""
+    def _hang_up(self, now: float) -> None:
+        """Close those whose time has passed by then."""
         for descriptor, conn in self._idle.copy().items():
-            if conn.began < before and self._idle.pop(descriptor, None) is conn:
+            if conn.ends_at < now and self._idle.pop(descriptor, None) is conn:
                 self._close(conn)
 
     def _leave(self) -> None:

@@ -74,6 +74,30 @@ def test_f30_slow_clients_hold_no_thread(served):
         assert [statuses(sock.recv(65_536)) for sock in socks] == [[201]] * 8
 
 
+def test_f30_who_is_refused_and_stays_holds_no_thread(served):
+    with ExitStack() as stack:
+        socks = [stack.enter_context(line_to(served)) for _ in range(40)]
+        for sock in socks:
+            sock.sendall(b"NONSENSE\r\n\r\n")
+        probe = HTTPConnection("127.0.0.1", served.port, timeout=10)
+        probe.request("GET", "/health")
+        assert probe.getresponse().status == 200
+        probe.close()
+        assert [statuses(all_said(sock)) for sock in socks] == [[400]] * 40
+
+
+def test_f30_who_does_not_read_the_answer_is_given_up(served):
+    place = served.post("/api/v1/jobs", {"type": "a", "payload": {"x": "y" * 1_000_000}}).headers["location"]
+    with ExitStack() as stack:
+        for _ in range(2):
+            sock = stack.enter_context(line_to(served))
+            sock.sendall(f"GET {place} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode() * 20)
+        probe = HTTPConnection("127.0.0.1", served.port, timeout=20)
+        probe.request("GET", "/health")
+        assert probe.getresponse().status == 200
+        probe.close()
+
+
 @pytest.mark.parametrize("path", [b"/api/v1/jobs", b"/api/v1/none"])
 @pytest.mark.parametrize("framing", [b"Content-Length: 500000", b"Transfer-Encoding: chunked"])
 def test_f30_a_body_that_drips_is_given_up(served, path, framing):
