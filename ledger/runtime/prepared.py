@@ -62,11 +62,17 @@ class _Known:
 
 
 class Question(_Known):
-    """One that is answered by a number."""
+    """One that is answered by a row of numbers."""
 
     def ask(self, connection: Connection[Any], *values: bytes) -> int:
-        """Return the number."""
+        """Return the first, a whole one."""
         return int(self._answer(connection, values).get_value(0, 0) or 0)
+
+    def ask_all(self, connection: Connection[Any], *values: bytes) -> list[float | None]:
+        """Return all of them."""
+        answer = self._answer(connection, values)
+        texts = (answer.get_value(0, n) for n in range(answer.nfields))
+        return [None if text is None else float(text) for text in texts]
 
 
 class Prepared(_Known):

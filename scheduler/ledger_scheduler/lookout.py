@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ledger.runtime.database import Database
     from ledger.runtime.service import Loop
 
-_OUTLOOK = Question("outlook", statement("ledger_scheduler", "select_outlook"), "within")
+_OUTLOOK = Question("outlook", statement("ledger_scheduler", "select_outlook"))
 
 
 class Lookout:
@@ -28,13 +28,13 @@ class Lookout:
 
     def __init__(self, database: Database, poll: timedelta, *, due: Loop, ticks: Loop, expiry: Loop) -> None:
         self._database = database
-        self._within = b"%f" % poll.total_seconds()
-        self._loops = {1: due, 2: ticks, 4: expiry}
+        # For the moment of an expiry nobody waits.
+        self._loops = (due, poll.total_seconds()), (ticks, poll.total_seconds()), (expiry, 0.0)
 
     def run_once(self) -> bool:
         with reading(self._database) as connection:
-            found = _OUTLOOK.ask(connection, self._within)
-        for sign, loop in self._loops.items():
-            if found & sign:
+            outlook = _OUTLOOK.ask_all(connection)
+        for seconds, (loop, soon) in zip(outlook, self._loops, strict=True):
+            if seconds is not None and seconds <= soon:
                 loop.rouse()
         return False

@@ -118,3 +118,9 @@ def test_ctrl_c_ends_a_statement_that_waits(database):
         while other.execute(gone, [pid]).fetchone() is not None:
             pass
         assert other.execute("select word from words").fetchall() == [("first",)]
+
+
+def test_a_question_may_be_answered_by_several_numbers(database):
+    question = Question("several", b"select 1.5::float8, null, -2::bigint")
+    with psycopg.connect(database, autocommit=True) as connection:
+        assert question.ask_all(connection) == [1.5, None, -2]

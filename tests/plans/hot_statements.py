@@ -94,7 +94,7 @@ def statements(job: UUID) -> tuple[Hot, ...]:
         hot("ledger_scheduler", "select_due", "jobs_due", **PAGE),
         hot("ledger_scheduler", "select_next_due", "jobs_due"),
         hot("ledger_scheduler", "select_expired", "jobs_expiring", **PAGE),
-        hot("ledger_scheduler", "select_outlook", "jobs_due", "jobs_expiring", within=1.0),
+        hot("ledger_scheduler", "select_outlook", "jobs_due", "jobs_expiring"),
         hot("ledger_scheduler", "select_silent_workers", "jobs_running", timeout=silence),
         hot("ledger_scheduler", "select_leases", "jobs_running", worker_id="w7", after_id=LOWEST, limit=100),
         hot("ledger_scheduler", "bury_workers", "jobs_running", kept=silence),
