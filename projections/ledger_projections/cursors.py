@@ -165,9 +165,14 @@ def take(connection: AnyConnection, projection: str, generation: Generation) -> 
     return next(iter(take_some(connection, [projection], generation)), None)
 
 
-def take_some(connection: AnyConnection, projections: Sequence[str], generation: Generation) -> list[Turn]:
-    """Take the turns that nobody else has, of those that have a cursor."""
-    rows = connection.execute(_TAKE, {"projections": list(projections), "generation": generation}).fetchall()
+def take_some(
+    connection: AnyConnection, projections: Sequence[str], generation: Generation, lock_wait: str | None = None
+) -> list[Turn]:
+    """Take the turns that nobody else has, of those that have a cursor; from then on wait for no lock longer than
+    `lock_wait`.
+    """
+    wanted = {"projections": list(projections), "generation": generation, "lock_wait": lock_wait}
+    rows = connection.execute(_TAKE, wanted).fetchall()
     return [_turn(connection, generation, *row) for row in rows]
 
 

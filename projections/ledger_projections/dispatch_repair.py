@@ -12,7 +12,7 @@ from collections import Counter
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from psycopg.errors import UndefinedTable
+from psycopg.errors import LockNotAvailable, UndefinedTable
 
 from ledger.message import Message
 from ledger.runtime.statements import statement
@@ -28,11 +28,13 @@ SAMPLE = 100
 """How many of the oldest ready jobs of each queue and priority the reconciler looks for."""
 AGE = "3 seconds"
 """A job that has been ready for less may still be on its way to Redis."""
+LOCK_WAIT = "100ms"
 
 _READY = statement("ledger_projections", "dispatch/select_ready")
 _OLDEST = statement("ledger_projections", "dispatch/select_oldest_ready")
 _FOLLOW = statement("ledger_projections", "dispatch/follow_jobs")
 _NEWEST = statement("ledger_projections", "dispatch/select_newest")
+_LIMIT = statement("ledger_projections", "rebuild/limit_lock_wait")
 _BE_PATIENT = statement("ledger_projections", "dispatch/be_patient")
 
 
@@ -58,11 +60,15 @@ def refill(connection: AnyConnection, streams: DispatchStreams) -> int | None:
 
 
 def sample(connection: AnyConnection) -> list[Ready]:
-    """Return the jobs that have been ready longest, stream by stream, the oldest first."""
+    """Return the jobs that have been ready longest, stream by stream, the oldest first; none where that would mean to
+    wait for somebody's lock.
+    """
     try:
-        return [_read(row) for row in connection.execute(_OLDEST, {"sample": SAMPLE, "age": AGE}, binary=True)]
-    except UndefinedTable:
-        return []  # the projection `jobs` has not begun yet
+        with connection.transaction():
+            connection.execute(_LIMIT, {"wait": LOCK_WAIT})
+            return [_read(row) for row in connection.execute(_OLDEST, {"sample": SAMPLE, "age": AGE}, binary=True)]
+    except (UndefinedTable, LockNotAvailable):
+        return []  # the projection `jobs` has not begun yet, or its table is locked: dispatch itself needs it not
 
 
 def is_great_loss(wanted: Sequence[Ready], absent: Sequence[Ready]) -> bool:

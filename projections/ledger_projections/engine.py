@@ -6,7 +6,8 @@ overtaken is rolled back.
 
 One engine folds several projections in the same transaction, each with a cursor of its own. Those that stand at the
 same place share what is read and are folded by one statement, and as all see the same snapshot they come to the same
-place. When one of them fails by itself, each has a turn of its own, so that it stops no other.
+place. When one of them fails by itself, or somebody's lock keeps it from its table, each has turns of its own until
+that is over, so that it stops no other.
 
 The cursor is also kept in memory, so a turn without work is one question, or none where the dispatcher of the same
 process has just asked it. Once a second the stored cursor is looked at: another projector may have moved it, or another
@@ -49,6 +50,11 @@ nearly."""
 LOOK_INTERVAL = 1.0
 """Seconds for which the cursor in memory is trusted."""
 
+LOCK_WAIT = "1s"
+"""How long a turn waits for a lock: nothing of ours holds one on a live read model for longer."""
+REST = 5.0
+"""Seconds for which a read model that could not be folded is left alone: the others wait while it is tried."""
+
 POISON = (psycopg.DataError, psycopg.IntegrityError)
 """What the data in an event can cause. Anything else is our bug or the server's trouble, and parks nothing."""
 
@@ -80,6 +86,9 @@ class Engine:
         self._trusted_until = 0.0
         self._tail = cursors.Tail(end)
         self._apart: list[Engine] = []
+        """One for each projection, while one of them fails."""
+        self._resting: dict[str, float] = {}
+        """Which of those have failed at their last turn, and until when they are left alone."""
 
     def prepare(self) -> None:
         """Make the read models ready to be filled. Safe to call at once from several processes.
@@ -93,6 +102,8 @@ class Engine:
                 prepare(connection, projection, self.generation)
 
     def run_once(self) -> bool:
+        if self._apart:
+            return self._run_apart()
         trusted = time.monotonic() < self._trusted_until
         known = self._tail.is_known_to_be_read(self._place)
         if known and trusted:
@@ -113,6 +124,10 @@ class Engine:
                     raise
                 busy = None
         if busy is None:
+            self._apart = [
+                Engine(self._database, projection, generation=self.generation, batch_size=self._batch_size)
+                for projection in self._projections.values()
+            ]
             return self._run_apart()
         self._trusted_until = time.monotonic() + LOOK_INTERVAL
         return busy
@@ -127,9 +142,11 @@ class Engine:
         return True
 
     def _turn(self, connection: AnyConnection) -> bool:
+        # What grows beside it nobody waits for, and a rebuild's patience is its own.
+        lock_wait = LOCK_WAIT if self.generation == "live" else None
         taken = [
             turn
-            for turn in cursors.take_some(connection, list(self._projections), self.generation)
+            for turn in cursors.take_some(connection, list(self._projections), self.generation, lock_wait)
             if turn.version == self._projections[turn.projection].version
         ]
         places: dict[Cursor, list[Turn]] = {}
@@ -157,20 +174,31 @@ class Engine:
         return moved, seen
 
     def _run_apart(self) -> bool:
-        """Give each projection a turn of its own; raise what the first of those raised that failed."""
-        self._apart = self._apart or [
-            Engine(self._database, projection, generation=self.generation, batch_size=self._batch_size)
-            for projection in self._projections.values()
-        ]
-        busy, failure = False, None
-        for engine in self._apart:
+        """Give each projection a turn of its own, but for those that have just failed; raise only where all fail."""
+        tried = [engine for engine in self._apart if time.monotonic() >= self._resting.get(engine.name, 0.0)]
+        failures: dict[str, Exception] = {}
+        busy = False
+        for engine in tried:
             try:
                 busy |= engine.run_once()
             except (Unavailable, psycopg.Error) as error:
-                failure = failure or error
-        if failure is not None:
-            raise failure
+                failures[engine.name] = error
+        if failures and len(failures) == len(tried):
+            raise next(iter(failures.values()))
+        for engine in tried:
+            self._note(engine.name, failures.get(engine.name))
+        if not self._resting:
+            self._apart = []
         return busy
+
+    def _note(self, name: str, failure: Exception | None) -> None:
+        """Let one rest that has failed while others could be folded, and say so once."""
+        if failure is not None:
+            if name not in self._resting:
+                log.error("read model cannot be folded, the others go on", service=name, error=str(failure))
+            self._resting[name] = time.monotonic() + REST
+        elif self._resting.pop(name, None) is not None:
+            log.info("read model is folded again", service=name)
 
 
 def prepare(connection: AnyConnection, projection: Projection, generation: Generation) -> None:

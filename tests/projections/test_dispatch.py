@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -68,6 +69,21 @@ def test_d61_a_ready_job_gets_one_message_on_the_stream_of_its_queue_and_priorit
     drain(dispatcher)
     drain(dispatcher)
     assert messages(redis_url, "reports", Priority.HIGH) == [Message(job, 1, 1, "report.build")]
+
+
+def test_somebodys_lock_on_the_read_model_holds_up_no_dispatch(
+    dispatcher: Dispatcher, lives: Lives, logs: Database, redis_url: str
+) -> None:
+    lives.enqueue()
+    fold_all(logs)
+    drain(dispatcher)
+    with ThreadPoolExecutor() as thread, logs.connection() as holder, holder.transaction():
+        holder.execute("lock table ledger_read.jobs")
+        for count in (2, 3):
+            lives.enqueue()
+            dispatcher.look_at_once()
+            thread.submit(drain, dispatcher).result(30)
+            assert len(dispatched(redis_url)) == count
 
 
 def test_messages_lie_in_the_order_in_which_the_jobs_became_ready(

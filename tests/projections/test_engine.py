@@ -18,8 +18,8 @@ from ledger_projections.engine import Engine
 from ledger_projections.jobs import JOBS
 from ledger_projections.projection import Batch, Projection
 from psycopg.errors import SerializationFailure, UndefinedFunction
+from structlog.testing import capture_logs
 
-from ledger.errors import Unavailable
 from ledger.ids import mint
 from ledger.runtime.database import Database
 from tests.support.read_models import last_position, read_cursor, read_log, read_tables
@@ -178,23 +178,47 @@ def test_what_is_poison_to_one_read_model_is_parked_for_that_one_only(log, pool)
     [
         ("alter table ledger_read.notes rename to lost", "alter table ledger_read.lost rename to notes"),
         ("create index trouble on ledger_read.notes (repeat(job_id::text, 100000))", "drop index ledger_read.trouble"),
+        ("begin; lock table ledger_read.notes", "commit"),
     ],
-    ids=["a bug", "a limit of the server"],
+    ids=["a bug", "a limit of the server", "a lock"],
 )
-def test_a_read_model_that_cannot_be_folded_stops_no_other_and_comes_back(log, pool, trouble, end):
+def test_a_read_model_that_cannot_be_folded_stops_no_other_and_comes_back(
+    database, log, pool, monkeypatch, trouble, end
+):
+    monkeypatch.setattr(engine, "REST", 0.0)
     both = Engine(pool, NOTES, COPIES)
     both.prepare()
-    log.execute(trouble)
     positions = [add(log, mint())]
-    for _ in range(2):
-        with pytest.raises((psycopg.ProgrammingError, Unavailable)):
-            both.run_once()
-        assert noted(log, table="copies") == positions
-        positions.append(add(log, mint()))
-    log.execute(end)
-    drain(both)
+    with (
+        capture_logs() as lines,
+        psycopg.connect(database, autocommit=True) as troubler,
+        ThreadPoolExecutor() as thread,
+    ):
+        troubler.execute(trouble)
+        try:
+            for _ in range(3):
+                thread.submit(drain, both).result(30)
+                assert noted(log, table="copies") == positions
+                positions.append(add(log, mint()))
+        finally:
+            troubler.execute(end)
+        drain(both)
     assert noted(log) == noted(log, table="copies") == positions
     assert parked_jobs(log) == []
+    assert [(line["event"], line["service"]) for line in lines] == [
+        ("read model cannot be folded, the others go on", "projection notes"),
+        ("read model is folded again", "projection notes"),
+    ]
+
+
+def test_where_no_read_model_can_be_folded_the_turn_fails(log, pool):
+    both = Engine(pool, NOTES, COPIES)
+    both.prepare()
+    log.execute("drop table ledger_read.notes, ledger_read.copies")
+    add(log, mint())
+    for _ in range(2):
+        with pytest.raises(psycopg.ProgrammingError):
+            both.run_once()
 
 
 @pytest.mark.parametrize("count", [1, 2, 7, 33])

@@ -1,5 +1,6 @@
 -- Takes the turns of some projections of one generation until the transaction ends, and reads their cursors.
 --   projections, generation
+--   lock_wait   how long the transaction waits for a lock from then on; null leaves it be
 -- No row of those whose turn another session has, or which have no cursor. A lock may be given after the snapshot was
 -- taken, so a cursor may be one that has moved since: moving it again then fails.
 -- A session that stops in the middle of its turn is ended by the server, so that another can take over. The commit waits
@@ -15,7 +16,8 @@ relaxed as materialized (
   select
     set_config('idle_in_transaction_session_timeout', '30s', true) as limited,
     set_config('synchronous_commit', 'off', true) as relaxed,
-    set_config('enable_seqscan', 'off', true) as indexed
+    set_config('enable_seqscan', 'off', true) as indexed,
+    set_config('lock_timeout', coalesce(%(lock_wait)s, current_setting('lock_timeout')), true) as hurried
 )
 select
   c.projection, c.version, c.high, c.old_holes, c.old_horizon, c.young_holes, c.young_horizon, c.origin,
@@ -25,4 +27,4 @@ from turns t
 cross join relaxed r
 cross join pg_control_system() as s
 join ledger.cursors c on c.projection = t.projection and c.generation = %(generation)s
-where t.held and r.limited is not null and r.relaxed is not null and r.indexed is not null
+where t.held and r.limited is not null and r.relaxed is not null and r.indexed is not null and r.hurried is not null
