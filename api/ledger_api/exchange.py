@@ -72,15 +72,11 @@ class Answer:
 
     def _head(self) -> bytes:
         lines = [f"{name}: {value}" for name, value in self._headers]
-        if any(map(_UNSPEAKABLE.search, lines)):
+        if _UNSPEAKABLE.search("\t".join(lines)):
             raise ValueError("a header holds a control character")
-        first = (
-            f"HTTP/1.1 {self.status}",
-            f"Server: {SERVER}",
-            f"Date: {_date(int(time.monotonic()))}",
-            f"Connection: {'keep-alive' if self.stays else 'close'}",
-        )
-        return "\r\n".join((*first, *lines, "", "")).encode("latin-1")
+        kept = "keep-alive" if self.stays else "close"
+        first = f"HTTP/1.1 {self.status}\r\nServer: {SERVER}\r\nDate: {_date(int(time.monotonic()))}\r\nConnection: {kept}"
+        return "\r\n".join((first, *lines, "", "")).encode("latin-1")
 
 
 @lru_cache(1)

@@ -40,7 +40,7 @@ class Parameters:
 
     def end(self) -> None:
         """Refuse the request if anything was wrong, or if a parameter was given that nobody asked for."""
-        if not _is_utf8(self._sent):
+        if self._sent and not _is_utf8(self._sent):
             self.refuse("query", "is not UTF-8")
         for name in sorted(self._given.keys() - self._known):
             self.refuse(name, "is not a parameter of this route")
