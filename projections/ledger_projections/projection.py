@@ -42,7 +42,7 @@ class Projection:
     """Of the code: a read model that another version has filled is built anew."""
     tables: tuple[str, ...]
     create: bytes
-    """DDL of the tables with the keys that the folds rely on, each `if not exists`."""
+    """DDL of the tables, each `if not exists`, with the keys of those that a fold adds to by `on conflict`."""
     fold: bytes
     """Common table expressions over `batch`, run on every batch: the first without a comma before it, the last without
     one behind it.
@@ -50,7 +50,7 @@ class Projection:
     is_shared: bool = False
     """Whether the fold adds to rows that belong to no single job, so that who folds others at the same time waits."""
     index: bytes = b""
-    """DDL of further indexes, each `if not exists`: for readers only, so that a rebuild can make them at its end."""
+    """DDL of the other keys and of what readers need, each `if not exists`. A rebuild makes these at its end."""
 
 
 @dataclass(frozen=True, slots=True)

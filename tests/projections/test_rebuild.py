@@ -167,6 +167,23 @@ def test_a_rebuilt_read_model_has_the_indexes_of_one_that_was_kept_up(database, 
     assert len(kept_up) > 15
 
 
+def test_a_poison_event_is_parked_and_the_lives_around_it_are_told_to_their_ends(database, pool, population):
+    execute(
+        database,
+        "insert into ledger.events (job_id, version, kind, queue, priority, actor) "
+        "values (%s, 1, 'enqueued', 'q0', 2, 'test')",
+        ids.mint(),
+    )
+    for job_id in population[:10]:
+        Lives(pool).step(job_id)
+    fold_all(pool)
+    before = rows(database)
+    rebuilt = rebuild(pool, PROJECTIONS)
+    assert [done.comparison.differing for done in rebuilt] == [0] * len(PROJECTIONS)
+    assert rows(database) == before
+    assert execute(database, "select projection from ledger.parked") == [("jobs",)]
+
+
 def test_progress_reaches_the_number_of_events(database, pool, population):
     told = []
     rebuild(pool, [JOBS], lambda folded, total: told.append((folded, total)), jobs=1, batch_size=10)

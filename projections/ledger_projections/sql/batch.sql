@@ -5,10 +5,12 @@
 -- batch, or by the rules, or looked up by key.
 --   is_first         nothing of the job comes before it in the batch
 --   preceding_kind   null for the first event of a job
+--   next_data        only of what says how a run ended: `failed`, `enqueued`
 --   ready_at         of a lease whose event before is not in the batch: when the job had become ready, as text in ISO 8601
 with batch as materialized (
   select
-    w.*,
+    w.position, w.job_id, w.version, w.kind, w.at, w.priority, w.queue, w.data, w.meta, w.duration_ms,
+    w.preceding_at, w.next_kind, w.next_at, w.next_data, w.next_duration_ms, w.second_kind,
     w.preceding_at is null as is_first,
     case
       when w.version = 1 then null
@@ -34,12 +36,13 @@ with batch as materialized (
       lag(e.at) over job as preceding_at,
       lead(e.kind) over job as next_kind,
       lead(e.at) over job as next_at,
-      lead(e.data) over job as next_data,
+      lead(e.ending) over job as next_data,
       lead(e.duration_ms) over job as next_duration_ms,
       lead(e.kind, 2) over job as second_kind
     from (
       select
         b.position, b.job_id, b.version, b.kind, b.at, b.priority, b.queue, b.data, b.meta,
+        case when b.kind = 'failed' or (b.kind = 'enqueued' and b.version > 1) then b.data end as ending,
         case when b.kind in ('succeeded', 'failed') then b.data ->> 'duration_ms' end as duration_ms
       from ledger.events_in(
         %(born_from)s::uuid, %(born_to)s::uuid, %(low)s::bigint, %(high)s::bigint,
@@ -48,4 +51,5 @@ with batch as materialized (
     ) as e
     window job as (partition by e.job_id order by e.version)
   ) as w
+  order by w.job_id, w.version  -- as they are: said so that the planner knows, and no fold sorts them again
 )

@@ -15,8 +15,7 @@ create table if not exists attempts (
   started_at timestamptz not null,
   completed_at timestamptz,
   wait_ms double precision not null,
-  duration_ms double precision,      -- as its worker measured it; null where the run had no outcome of its own
-  primary key (job_id, lease_version)
+  duration_ms double precision       -- as its worker measured it; null where the run had no outcome of its own
 ) with (
   fillfactor = 90,
   autovacuum_vacuum_scale_factor = 0.05,

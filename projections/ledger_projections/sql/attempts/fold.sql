@@ -36,6 +36,7 @@ attempts_opened as (
     select b.*, coalesce(b.preceding_at, b.ready_at::timestamptz) as became_ready_at
     from batch b
     where b.kind = 'leased'
+    order by b.job_id, b.version
     offset 0  -- worked out once, however often it is used above
   ) as r
   order by r.job_id, r.version
@@ -83,7 +84,7 @@ attempts_counted as (
     minute, running, succeeded, failed, dead, snoozed, released, crashed, cancelled, measured, duration_us
   )
   select
-    date_trunc('minute', c.started_at) as minute,
+    date_bin('1 minute', c.started_at, 'epoch') as minute,
     coalesce(sum(c.by) filter (where c.state = 'running'), 0),
     coalesce(sum(c.by) filter (where c.state = 'succeeded'), 0),
     coalesce(sum(c.by) filter (where c.state = 'failed'), 0),
@@ -96,7 +97,7 @@ attempts_counted as (
     coalesce(sum(round(c.duration_ms * 1000)), 0)
   from attempts_changes c
   group by 1
-  having date_trunc('minute', c.started_at) >= (select ledger.counted_from())
+  having date_bin('1 minute', c.started_at, 'epoch') >= (select ledger.counted_from())
   order by 1
   on conflict (minute) do update
   set running = m.running + excluded.running,

@@ -1,6 +1,6 @@
 -- A row a job: where it stands now. Each transition moves a row in the indexes it is listed by, so dead rows come fast.
 create table if not exists jobs (
-  job_id uuid primary key,
+  job_id uuid not null,
   type text not null,
   queue text not null,
   priority smallint not null,
@@ -33,7 +33,7 @@ create table if not exists jobs (
 -- What never changes of a job, and lists are ordered and filtered by. Apart, so that a job's transitions, each of which
 -- moves its row above in every index, cost these indexes nothing.
 create table if not exists job_births (
-  job_id uuid primary key,
+  job_id uuid not null,
   created_at timestamptz not null,
   type text not null,
   queue text not null,

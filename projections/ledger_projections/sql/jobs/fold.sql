@@ -10,8 +10,8 @@ jobs_lives as (
     count(*)::int as last,
     array_agg(e.kind order by e.version) as kinds,
     array_agg(e.at order by e.version) as ats,
-    -- What these two say is no matter here, and may be long.
-    array_agg(case when e.kind not in ('failed', 'succeeded') then e.data end order by e.version) as datas,
+    -- What these say is no matter here, and may be long.
+    array_agg(case when e.kind not in ('leased', 'failed', 'succeeded') then e.data end order by e.version) as datas,
     min(e.meta ->> 'correlation_id') filter (where e.version = 1) as correlation_id,
     max(e.queue) as queue,
     max(e.priority) as priority,
@@ -71,6 +71,7 @@ jobs_news as materialized (
   left join lateral json_to_record(case when l.first = 1 then l.datas[1] end) as request (
     type text, max_retries int, expires_at timestamptz, deadline timestamptz, schedule_id uuid
   ) on true
+  order by l.job_id
 ),
 jobs_born as (
   insert into job_births (job_id, created_at, type, queue, priority, correlation_id, schedule_id)

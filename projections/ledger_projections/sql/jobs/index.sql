@@ -1,4 +1,8 @@
--- The indexes of `jobs` and `job_births` besides their keys. No fold needs them: a rebuild makes them when the rows are there.
+-- The indexes of `jobs` and `job_births`. A rebuild makes them when the rows are there.
+
+-- The keys: what a projector that keeps up finds its rows by. Whole lives are only added.
+create unique index if not exists jobs_pkey on jobs (job_id);
+create unique index if not exists job_births_pkey on job_births (job_id);
 
 -- What the scheduler looks for.
 create index if not exists jobs_due on jobs (run_at, job_id) where state in ('scheduled', 'retrying');

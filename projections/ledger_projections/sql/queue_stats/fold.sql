@@ -6,7 +6,7 @@ queue_stats_steps as (
   select
     b.queue,
     b.priority,
-    date_trunc('minute', b.at) as minute,
+    date_bin('1 minute', b.at, 'epoch') as minute,
     b.kind,
     b.preceding_kind,
     b.kind = 'enqueued' and b.version > 1 and b.data ->> 'crash_count' is not null as crash_counted,
