@@ -75,7 +75,9 @@ class Answer:
         if _UNSPEAKABLE.search("\t".join(lines)):
             raise ValueError("a header holds a control character")
         kept = "keep-alive" if self.stays else "close"
-        first = f"HTTP/1.1 {self.status}\r\nServer: {SERVER}\r\nDate: {_date(int(time.monotonic()))}\r\nConnection: {kept}"
+        first = (
+            f"HTTP/1.1 {self.status}\r\nServer: {SERVER}\r\nDate: {_date(int(time.monotonic()))}\r\nConnection: {kept}"
+        )
         return "\r\n".join((first, *lines, "", "")).encode("latin-1")
 
 
