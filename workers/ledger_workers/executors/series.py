@@ -36,7 +36,6 @@ class Series:
 
     def begin(self, runs: Sequence[Run], work: Work, following: Following) -> None:
         """Begin these jobs, and after each whatever `following` gives."""
-
         # Each in a context of its own: a job that ends begins the next one.
         context = copy_context()
 
