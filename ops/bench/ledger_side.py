@@ -33,11 +33,11 @@ def await_ready(servers: Servers, watch: Watch) -> None:
 
 def await_caught_up(servers: Servers, watch: Watch) -> None:
     """Wait until every projection has read the last event there was when this began."""
-    drawn: list[int] = []
+    last: list[int] = []
 
     def reached(standing: tuple[int, int, int]) -> bool:
-        drawn.append(standing[2])
-        return standing[0] >= PROJECTIONS and standing[1] >= drawn[0]
+        last.append(standing[2])
+        return standing[0] >= PROJECTIONS and standing[1] >= last[0]
 
     _await(servers, watch, LIMIT, reached, "the read models do not catch up")
 
