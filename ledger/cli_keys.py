@@ -19,7 +19,7 @@ from ledger.cli_output import (
     Failure,
     actor,
     changed,
-    connect,
+    connect_postgres,
     data,
     emit,
     example,
@@ -136,7 +136,7 @@ def _keys() -> Generator[ApiKeys]:
     from ledger.api_keys import ApiKeys  # noqa: PLC0415
     from ledger.runtime.database import Database  # noqa: PLC0415
 
-    database = Database(connect().database_url, size=1)
+    database = Database(connect_postgres().database_url, size=1)
     try:
         yield ApiKeys(database)
     finally:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import getpass
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
+    from ledger.runtime.embedded import EmbeddedPostgres, EmbeddedRedis
     from ledger.settings import Settings
 
     Render = Callable[[Any], RenderableType]
@@ -185,7 +186,17 @@ class Installation:
 
     settings: Settings
     database_url: str
-    redis_url: str
+    redis_url_given: str | None
+    directory: Path = DIRECTORY
+
+    @property
+    def redis_url(self) -> str:
+        """Where Redis is; not every command asks. Raises Unavailable where nothing is set and nothing runs."""
+        if self.redis_url_given is not None:
+            return self.redis_url_given
+        from ledger.runtime.embedded import EmbeddedRedis  # noqa: PLC0415 — see the module's docstring
+
+        return _embedded(EmbeddedRedis(self.directory), "REDIS_URL")
 
     @property
     def actor(self) -> str:
@@ -197,16 +208,21 @@ def connect(directory: Path = DIRECTORY, **given: Any) -> Installation:
 
     `given` overrides settings, as `ledger.settings.load` does. Raise Unavailable where nothing is set and nothing runs.
     """
+    here = connect_postgres(directory, **given)
+    return replace(here, redis_url_given=here.redis_url)
+
+
+def connect_postgres(directory: Path = DIRECTORY, **given: Any) -> Installation:
+    """Do the same for a command that needs no Redis, or not at once: it is looked for when it is asked for."""
     from ledger.settings import load  # noqa: PLC0415
 
     settings = load(**given)
-    database_url, redis_url = settings.database_url, settings.redis_url
-    if database_url is None or redis_url is None:
-        from ledger.runtime.embedded import EmbeddedPostgres, EmbeddedRedis  # noqa: PLC0415
+    database_url = settings.database_url
+    if database_url is None:
+        from ledger.runtime.embedded import EmbeddedPostgres  # noqa: PLC0415
 
-        database_url = database_url or _embedded(EmbeddedPostgres(directory), "DATABASE_URL")
-        redis_url = redis_url or _embedded(EmbeddedRedis(directory), "REDIS_URL")
-    return Installation(settings, database_url, redis_url)
+        database_url = _embedded(EmbeddedPostgres(directory), "DATABASE_URL")
+    return Installation(settings, database_url, settings.redis_url, directory)
 
 
 def actor() -> str:
@@ -217,7 +233,7 @@ def actor() -> str:
         return "cli:unknown"
 
 
-def _embedded(server: Any, variable: str) -> str:
+def _embedded(server: EmbeddedPostgres | EmbeddedRedis, variable: str) -> str:
     # found() connects; where nothing was ever started there is nothing to ask.
     found = server.found() if server.directory.is_dir() else None
     if found is None:

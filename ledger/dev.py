@@ -85,7 +85,7 @@ def open_servers(settings: Settings, directory: Path, tell: Callable[[str], None
             stack.callback(server.stop)
             urls.append(server.start())
             tell(f"{server.title} {server.server.version} is up")
-        yield Installation(settings, *urls)
+        yield Installation(settings, urls[0], urls[1])
 
 
 def migrate(installation: Installation) -> None:

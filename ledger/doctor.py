@@ -18,7 +18,7 @@ from psycopg.rows import dict_row
 
 from ledger import settings as settings_
 from ledger.cli_config import masked, sources
-from ledger.cli_output import ExitCode, Installation, connect, emit, example, output_option, plain, table
+from ledger.cli_output import ExitCode, Installation, connect_postgres, emit, example, output_option, plain, table
 from ledger.durations import in_words
 from ledger.errors import InvalidSettings, Unavailable
 from ledger.runtime import redis
@@ -79,7 +79,7 @@ def examine() -> Iterator[Finding]:
     """Yield every finding; ends early only where the settings themselves make no sense."""
     try:
         yield from _settings()
-        here = connect()
+        here = connect_postgres()
     except InvalidSettings as error:
         yield from (Finding("settings", "failing", problem, "correct or unset it") for problem in error.problems)
         return

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ledger.cli_output import ExitCode, connect, emit, example, output_option, say, table
+from ledger.cli_output import ExitCode, connect_postgres, emit, example, output_option, say, table
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -23,7 +23,7 @@ def migrate(output: str) -> None:
     """Bring the database to the newest schema; safe to run by many at once."""
     from ledger_migrations import migrate as migrations  # noqa: PLC0415 — Alembic takes a second to import
 
-    before, now = migrations.migrate(connect().database_url)
+    before, now = migrations.migrate(connect_postgres().database_url)
     say(
         f"the database is at {now} already" if before == now else f"migrated from {before or 'empty'} to {now}", "green"
     )
@@ -38,7 +38,7 @@ def status(context: click.Context, output: str) -> None:
     """Show the schema's revision; exit code 1 when it is not the newest."""
     from ledger_migrations import migrate as migrations  # noqa: PLC0415
 
-    now, newest = migrations.status(connect().database_url)
+    now, newest = migrations.status(connect_postgres().database_url)
     emit({"revision": now, "newest": newest, "up_to_date": now == newest}, output, _render)
     if now != newest:
         say("run `ledger db migrate`", "yellow")

@@ -77,14 +77,15 @@ def rebuild_projections(names: tuple[str, ...], jobs: int, output: str) -> None:
         raise click.UsageError(f"there is no projection {unknown!r}; there are {', '.join(known)} and dispatch")
     chosen = [projection for projection in PROJECTIONS if not names or projection.name in names]
     with opened("ledger-rebuild", size=jobs + 1) as (here, database), stopped_by_signals() as stop:
+        redis_url = here.redis_url if not names or "dispatch" in names else None
         with progress("rebuild") as advance:
             done = rebuild(database, chosen, advance, jobs=jobs, stop=stop)
         if stop.is_set():
             raise Failure("interrupted; the same command goes on from here", ExitCode.INTERRUPTED)
         if done or output != "text":
             emit([_outcome(each) for each in done], output, _rebuilt)
-        if not names or "dispatch" in names:
-            request_refill(here.redis_url)
+        if redis_url is not None:
+            request_refill(redis_url)
             say("dispatch: the projector compares Redis with the ready jobs and adds what is absent")
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ledger.cli_output import ExitCode, connect
+from ledger.cli_output import ExitCode, connect_postgres
 from ledger.durations import parse
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def opened(name: str, size: int = 1) -> Generator[tuple[Installation, Database]]
     """Lend the installation and a pool of connections to its database."""
     from ledger.runtime.database import Database  # noqa: PLC0415
 
-    here = connect()
+    here = connect_postgres()
     database = Database(here.database_url, size=size, name=name)
     try:
         yield here, database

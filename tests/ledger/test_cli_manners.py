@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
@@ -64,6 +65,21 @@ def test_exit_code_0_and_data_alone_on_stdout(run: Run, ledger: Ledger):
     job_id = str(ledger.enqueue("mail.send"))
     done = run("job", "get", job_id, "-o", "json")
     assert (done.returncode, json.loads(done.stdout)["id"], done.stderr) == (0, job_id, "")
+
+
+def test_a_command_demands_only_the_server_it_uses(run: Run, environment: dict[str, str], database: str):
+    with closing(Database(database)) as pool:
+        fold_all(pool)
+    del environment["REDIS_URL"]
+    for command in ("db migrate", "db status", "job list", "queue list", "worker list", "dlq list", "key list",
+                    "execution list", "projection list", "rebuild-projections jobs"):  # fmt: skip
+        done = run(*command.split())
+        assert done.returncode == 0, (command, done.stderr)
+    for command in ("projector", "scheduler", "verify", "rebuild-projections", "api --port 0"):
+        done = run(*command.split())
+        assert (done.returncode, done.stdout) == (5, "")
+        assert "REDIS_URL is not set" in done.stderr
+    assert "REDIS_URL is not set" in run("doctor").stdout
 
 
 def test_exit_code_1_for_an_error(run: Run):
