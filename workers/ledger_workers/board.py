@@ -7,6 +7,7 @@ no name and goes with its last process.
 
 from __future__ import annotations
 
+import itertools
 import mmap
 import os
 import struct
@@ -42,7 +43,8 @@ class Board:
         self.descriptor = descriptor
         self._memory = mmap.mmap(descriptor, 0)
         self.size = (len(self._memory) - _LINES) // _LINE.size
-        self._lines = list(range(self.size))
+        self._wiped: list[int] = []
+        self._unused = itertools.count()
 
     @classmethod
     def create(cls, size: int) -> Self:
@@ -55,7 +57,10 @@ class Board:
 
     def lease(self, job_id: UUID) -> int:
         """Note a lease about to be asked for; return its line."""
-        line = self._lines.pop()
+        try:
+            line = self._wiped.pop()
+        except IndexError:
+            line = next(self._unused)
         _LINE.pack_into(self._memory, _LINES + line * _LINE.size, _LEASED, job_id.bytes)
         return line
 
@@ -64,7 +69,7 @@ class Board:
 
     def wipe(self, line: int) -> None:
         self._memory[_LINES + line * _LINE.size] = _FREE
-        self._lines.append(line)
+        self._wiped.append(line)
 
     def beat(self, running: int) -> None:
         """Say how many jobs run, and that the fetcher has turned."""
