@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ledger import dev
 from ledger.cli_output import Failure
 from ledger.runtime.processes import Order
+from ops.bench.venvs import HOME
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,7 +37,10 @@ def _free_port() -> int:
 
 PORT = _free_port()
 URL = f"http://127.0.0.1:{PORT}"
-ORDER = Order("api", [sys.executable, "-m", "ledger", "api", "--port", str(PORT), "--workers", "2"])
+LOG = HOME / "logs" / "api.log"
+_COMMAND = [sys.executable, "-m", "ledger", "api", "--port", str(PORT), "--workers", "2"]
+ORDER = Order("api", ["/bin/sh", "-c", 'exec "$@" > "$0" 2>&1', str(LOG), *_COMMAND])
+"""Its line a request goes to a file: to read it here would take the API's time."""
 
 
 def measure(session: Session, sizes: Sizes, place: Path) -> dict[str, Any]:
