@@ -166,7 +166,7 @@ def test_the_scheduler_looks_as_often_as_it_is_told_to(database: str, redis_url:
         turns[interval] = _counted(scheduler)
         threads.append(threading.Thread(target=scheduler.run))
         threads[-1].start()
-    until(lambda: len(turns["20ms"]) > 20)
+    until(lambda: len(turns["20ms"]) > 20 and turns["1h"])
     assert len(turns["1h"]) == 1
     stop.set()
     for thread in threads:
