@@ -60,6 +60,20 @@ def test_t10_d37_order_is_by_queue_and_strictly_by_priority_inside(server: redis
     assert taken == [keys.stream(queue, priority) for queue in "ab" for priority in Priority for _ in range(2)]
 
 
+@pytest.mark.parametrize("protocol", [2, 3])
+def test_both_protocols_bring_what_is_there_and_what_comes(server: redis.Redis, redis_url: str, protocol: int) -> None:
+    found: list[str] = []
+    with reading(f"{redis_url}?protocol={protocol}") as messages:
+        add(server, "a", count=2)
+        found += [delivery.message.type for delivery in messages.take(5)]
+        waiting = threading.Thread(target=lambda: found.extend(each.message.type for each in messages.read(5)))
+        waiting.start()
+        until(lambda: any(line["cmd"] == "xreadgroup" for line in server.client_list()))
+        add(server, "b")
+        waiting.join(timeout=30)
+    assert found == ["t"] * 3
+
+
 def test_never_more_than_wanted(server: redis.Redis, redis_url: str) -> None:
     for priority in Priority:
         add(server, "a", priority, 5)
