@@ -1,4 +1,5 @@
-"""A time limit for all that a thread asks of Postgres: when it passes, the statement under way is cancelled.
+"""A time limit for all that a thread asks of Postgres: when it passes, the statement under way is cancelled; where the
+server stands still and cancels nothing, its connection is ended.
 
 The limit is kept here and not by the server's `statement_timeout`, which a pooler in transaction mode would hand on to
 other clients. One watchman thread serves the whole process; without a limit nothing is watched and nothing costs. What
@@ -8,6 +9,8 @@ passed, and not before.
 
 from __future__ import annotations
 
+import os
+import socket
 import threading
 import time
 from contextlib import contextmanager, nullcontext, suppress
@@ -53,9 +56,18 @@ class _Watched:
         self._done = False
 
     def cancel(self) -> None:
-        with self._lock, suppress(psycopg.Error):
-            if not self._done:
+        with self._lock:
+            if self._done:
+                return
+            try:
                 self._connection.cancel_safe(timeout=_CANCEL_WAIT)
+            except psycopg.Error:
+                self._hang_up()
+
+    def _hang_up(self) -> None:
+        """End a conversation with a server that does not even cancel: who waits at this end sees it end."""
+        with suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(self._connection.fileno())) as line:
+            line.shutdown(socket.SHUT_RDWR)
 
     def end(self) -> None:
         with self._lock:

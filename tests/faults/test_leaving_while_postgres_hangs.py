@@ -22,6 +22,7 @@ from ledger.runtime.database import Database
 from tests.support.api_process import until
 from tests.support.lives import Lives, fold_all
 from tests.support.services import ServiceProcess
+from tests.support.working import APP
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 IN_TIME = 30
 """Seconds: what Kubernetes gives a process. It means to take under ten."""
+
+EAGER = {"WORKER_SHUTDOWN_TIMEOUT": "1s", "WORKER_HEARTBEAT_INTERVAL": "1s"}
 
 TABLES = """
     select string_agg(format('%I.%I', schemaname, tablename), ', ') from pg_tables
@@ -41,8 +44,10 @@ WAITING = """
 
 
 @contextmanager
-def running(postgres: EmbeddedPostgres, redis_url: str, *arguments: str) -> Iterator[ServiceProcess]:
-    service = ServiceProcess(*arguments, DATABASE_URL=postgres.url, REDIS_URL=redis_url)
+def running(
+    postgres: EmbeddedPostgres, redis_url: str, *arguments: str, **environment: str
+) -> Iterator[ServiceProcess]:
+    service = ServiceProcess(*arguments, DATABASE_URL=postgres.url, REDIS_URL=redis_url, **environment)
     try:
         yield service
     finally:
@@ -81,6 +86,19 @@ def test_it_leaves_while_all_its_statements_wait(
                 service.process.send_signal(signal.SIGTERM)
                 assert service.process.wait(IN_TIME) == 0, service.lines
     pool.close()
+
+
+def test_a_worker_leaves_while_the_server_stands_still(private_postgres: EmbeddedPostgres, redis_url: str) -> None:
+    migrate(private_postgres.url)
+    with (
+        psycopg.connect(private_postgres.url, autocommit=True) as eye,
+        running(private_postgres, redis_url, "worker", APP, **EAGER) as service,
+    ):
+        until(lambda: service.said("worker started"))
+        with standing_still(eye):
+            until(lambda: service.said("heartbeats wait"))
+            service.process.send_signal(signal.SIGTERM)
+            assert service.process.wait(60) == 0, service.lines
 
 
 def test_it_leaves_in_the_middle_of_a_rebuild(private_postgres: EmbeddedPostgres, redis_url: str) -> None:

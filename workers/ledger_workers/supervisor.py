@@ -10,6 +10,7 @@ from __future__ import annotations
 import signal
 import time
 from dataclasses import dataclass
+from datetime import timedelta
 from math import inf
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ import structlog
 
 from ledger.errors import Unavailable
 from ledger.postgres import PostgresLog
+from ledger.runtime import deadline
 from ledger.runtime.database import Database
 from ledger_workers.estate import settle_estate
 from ledger_workers.heartbeat import Heartbeat
@@ -39,6 +41,8 @@ _PATIENCE = 15.0
 """Seconds beyond the shutdown time-out that a child has to record and leave."""
 _LAST_WORDS = 3.0
 """Seconds that remain, after a second signal, to give back the leases of the killed children."""
+_ANSWERS_IN = timedelta(seconds=5)
+"""What a turn asks of Postgres: a server that stands still would keep us from leaving."""
 _TURN = 1.0
 _MOST_WORN = 4
 """Processes, for each that is wanted, that may be finishing long jobs after they were replaced."""
@@ -105,6 +109,7 @@ class Supervisor:
         for child in [child for child in self.children if child.ended]:
             self._ended(child)
         self._replace_worn()
+        deadline.start(_ANSWERS_IN)
         try:
             self._let_go()
             self._beat()
