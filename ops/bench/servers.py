@@ -11,6 +11,7 @@ import shutil
 import time
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit, urlunsplit
 
@@ -122,7 +123,9 @@ def cpu(servers: Servers) -> dict[str, float]:
     return found
 
 
+@cache
 def postgres_pid(servers: Servers) -> int | None:
+    """Return the postmaster's pid; asked once, for to start and end a backend is itself work of Postgres."""
     with psycopg.connect(servers.maintenance_url) as connection:
         backend = connection.info.backend_pid
         if usage.name(backend) != "postgres":

@@ -18,6 +18,7 @@ def measure(session: Session, sizes: Sizes) -> dict[str, Any]:
     """Let projector, scheduler, API and worker rest for a while, a few jobs behind them."""
     session.warm_worker()
     session.await_caught_up()
+    session.cpu()  # what is asked only once must not count
     pause(QUIET)
     before = session.cpu()
     pause(sizes.idle_seconds)
