@@ -8,7 +8,9 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +20,8 @@ from ledger_migrations.migrate import migrate
 from ledger_projections.jobs import JOBS
 from ledger_projections.rebuild import rebuild
 
+from ledger.errors import Unavailable
+from ledger.runtime import deadline
 from ledger.runtime.database import Database
 from tests.support.api_process import until
 from tests.support.lives import Lives, fold_all
@@ -118,4 +122,20 @@ def test_it_leaves_in_the_middle_of_a_rebuild(private_postgres: EmbeddedPostgres
             until(lambda: eye.execute(WAITING, ("ledger-projector",)).fetchone()[0] >= 1)
             service.process.send_signal(signal.SIGTERM)
             assert service.process.wait(IN_TIME) == 0, service.lines
+    pool.close()
+
+
+def test_a_time_limit_ends_a_statement_of_a_server_that_stands_still(private_postgres: EmbeddedPostgres) -> None:
+    pool = Database(private_postgres.url)
+
+    def ask() -> None:
+        deadline.start(timedelta(milliseconds=100))
+        with pool.connection() as connection:
+            connection.execute("select 1")
+
+    with psycopg.connect(private_postgres.url, autocommit=True) as eye, ThreadPoolExecutor() as thread:
+        with pool.connection():
+            pass  # one is open
+        with standing_still(eye), pytest.raises(Unavailable):
+            thread.submit(ask).result(30)
     pool.close()
