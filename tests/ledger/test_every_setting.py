@@ -30,8 +30,10 @@ if TYPE_CHECKING:
 
 PROOFS = {row.name: row.tests[0] for row in contract(()) if row.section == "8. Settings"}
 
-SLOW = b"POST /api/v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{"
-"""A request whose end never comes."""
+SLOW = (
+    b"POST /api/v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 99999\r\n\r\n{"
+)
+"""A request whose end never comes, too large to be waited for without a thread."""
 
 TESTS = Path(__file__).parent.parent
 
@@ -107,25 +109,25 @@ def test_there_are_as_many_api_processes_as_wanted(urls: dict[str, str], count: 
 
 
 @pytest.mark.parametrize(("threads", "answers"), [(1, False), (2, True)])
-def test_a_slow_client_holds_up_no_more_than_its_thread(urls: dict[str, str], threads: int, answers: bool) -> None:
+def test_a_large_body_that_comes_slowly_holds_up_no_more_than_its_thread(
+    urls: dict[str, str], threads: int, answers: bool
+) -> None:
     with api_process(**urls, API_WORKERS="1", API_THREADS=str(threads)) as running:
         assert running.request("GET", "/livez").status == 200
-        slow = socket.create_connection(("127.0.0.1", running.port))
-        slow.sendall(SLOW)
-        quick = socket.create_connection(("127.0.0.1", running.port))
-        quick.sendall(b"GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-        if answers:
-            quick.settimeout(30)
-            assert quick.recv(12) == b"HTTP/1.1 200"
-        else:
-            quick.settimeout(1)
-            with pytest.raises(TimeoutError):
-                quick.recv(12)
-            slow.close()
-            quick.settimeout(30)
-            assert quick.recv(12) == b"HTTP/1.1 200"
-        slow.close()
-        quick.close()
+        slow, quick = (socket.create_connection(("127.0.0.1", running.port)) for _ in range(2))
+        with slow, quick:
+            slow.sendall(SLOW)
+            quick.sendall(b"GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            if answers:
+                quick.settimeout(30)
+                assert quick.recv(12) == b"HTTP/1.1 200"
+            else:
+                quick.settimeout(1)
+                with pytest.raises(TimeoutError):
+                    quick.recv(12)
+                slow.close()
+                quick.settimeout(30)
+                assert quick.recv(12) == b"HTTP/1.1 200"
 
 
 def test_a_worker_runs_so_many_jobs_at_once_of_the_queues_it_is_given(urls: dict[str, str], tmp_path: Path) -> None:
