@@ -1,8 +1,8 @@
 """The slots: how many jobs this process may hold, which is how many run at once and, of very short ones, a few more.
 
 While jobs take milliseconds, a worker that leased one for each free slot would spend its time waiting for Postgres. So
-it may hold as many more as it has lately finished in 100 ms, which is about what passes from message to outcome where
-hundreds share a statement; of jobs that take longer than 50 ms it holds none ahead. A slot is free again when the
+it may hold as many more as it has lately finished in 150 ms, for 60 to 100 pass from message to outcome where hundreds
+share a statement; of jobs that take longer than 50 ms it holds none ahead. A slot is free again when the
 outcome is on record, so results never pile up; a job held ahead that waits in vain is given back
 (`ledger_workers.watch`).
 """
@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_AHEAD = 0.1
-_MOST_AHEAD = 200
+_AHEAD = 0.15
+_MOST_AHEAD = 300
 """For each slot, so that a board has an end."""
 _MEASURED = 0.005
 """Seconds over which the rate is taken, at least."""
@@ -83,4 +83,4 @@ class Slots:
         self._rate += (self._finished / passed - self._rate) * _WEIGHT_OF_NEWS
         self._finished, self._since = 0, now
         ahead = min(int(self._rate * _AHEAD), self.concurrency * _MOST_AHEAD)
-        self._limit = self.concurrency + (ahead if ahead > self.concurrency * 2 else 0)
+        self._limit = self.concurrency + (ahead if ahead > self.concurrency * 3 else 0)
