@@ -8,6 +8,7 @@ it costs.
 from __future__ import annotations
 
 import select
+import zlib
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
@@ -34,7 +35,8 @@ class _Known:
     def __init__(self, name: str, statement: bytes, *members: str) -> None:
         for number, member in enumerate(members, start=1):
             statement = statement.replace(b"%%(%b)s" % member.encode(), b"$%d" % number)
-        self._name = f"ledger_{name}".encode()
+        # With what it says in the name: behind a pooler another version's may be there already.
+        self._name = f"ledger_{name}_{zlib.crc32(statement):08x}".encode()
         self._statement = statement
         self._known_to: WeakSet[Connection[Any]] = WeakSet()
 
@@ -96,8 +98,8 @@ class Prepared(_Known):
             else:
                 pgconn.send_query_prepared(self._name, values, result_format=Format.BINARY)
             answer = _next(pgconn)
-            while _next(pgconn) is not None:
-                pass
+            while (further := _next(pgconn)) is not None:
+                answer = further  # the commit comes after the rows, and may fail
         except BaseException:
             with suppress(psycopg.Error):
                 if not connection.closed:

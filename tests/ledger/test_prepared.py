@@ -78,6 +78,19 @@ def test_a_prepared_statement_takes_values_on_every_connection_and_again(databas
         assert [n for (n,) in one.execute("select n from words order by n")] == [-2, 1, 3, 7_000_000_000]
 
 
+def test_a_commit_that_fails_is_no_success(database):
+    """Without a transaction around it the rows come before the commit."""
+    numbers = Prepared("numbers", b"insert into numbers values (%(n)s, 99) returning n", "n")
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute(
+            "create table numbers (n int primary key, next int references numbers deferrable initially deferred)"
+        )
+        with pytest.raises(psycopg.errors.ForeignKeyViolation):
+            numbers.rows(connection, b"1")
+        assert numbers.rows(connection, b"99") == [((99).to_bytes(4, "big"),)]
+        assert connection.execute("select n from numbers").fetchall() == [(99,)]
+
+
 def test_times_and_numbers_come_out_as_they_went_in(database):
     given = Prepared("given", b"select %(n)s::smallint, %(at)s::timestamptz", "n", "at")
     with psycopg.connect(database, autocommit=True) as connection:
