@@ -156,10 +156,11 @@ class reachable:  # noqa: N801 — reads as the verb it is, like contextlib's
 
 
 def defaults(url: str, name: str) -> dict[str, Any]:
-    """Return the connection parameters that the URL leaves open."""
+    """Return the connection parameters that the URL leaves open, and the one that it may not set."""
     given = conninfo.conninfo_to_dict(url)
     wanted: dict[str, Any] = {**_TIMEOUTS, "application_name": name}
-    return {key: value for key, value in wanted.items() if key not in given}
+    # What goes past the driver is UTF-8, whatever the environment or the database would have.
+    return {key: value for key, value in wanted.items() if key not in given} | {"client_encoding": "UTF8"}
 
 
 def describe(url: str) -> str:

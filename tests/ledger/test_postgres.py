@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
+from msgspec.structs import replace
 from psycopg.errors import LockNotAvailable
 
 from ledger.events import Cancelled, Failed, Succeeded
@@ -199,6 +200,26 @@ def test_what_postgres_cannot_keep_is_refused_whole(log, event):
         log.append([first(mint()), following(log.history(job_id), event)])
 
     assert len(log.history(job_id)) == 1
+
+
+@pytest.mark.parametrize("how", ["by the environment", "by the URL"])
+def test_whatever_encoding_is_asked_for_words_are_kept(log, module_database, monkeypatch, how):
+    url = module_database
+    if how == "by the URL":
+        url += ("&" if "?" in url else "?") + "client_encoding=latin1"
+    else:
+        monkeypatch.setenv("PGCLIENTENCODING", "LATIN1")
+    database = Database(url)
+    job_id = mint()
+    try:
+        there = PostgresLog(database)
+        there.append([replace(first(job_id), actor="\u00e9t\u00e9")])
+        [history] = there.lease([Lease(job_id, 1, "n")], "\u00e9")
+    finally:
+        database.close()
+    monkeypatch.undo()
+    assert [entry.actor for entry in log.history(job_id)] == ["\u00e9t\u00e9", "worker:\u00e9"]
+    assert history == log.history(job_id)
 
 
 def test_the_clock_is_the_databases(log, module_database):
