@@ -29,6 +29,8 @@ create table if not exists jobs (
   autovacuum_analyze_scale_factor = 0.05,
   autovacuum_vacuum_cost_delay = 0
 );
+-- Until there is a key: a publication of all tables would forbid updates.
+alter table jobs replica identity full;
 
 -- What never changes of a job, and lists are ordered and filtered by. Apart, so that a job's transitions, each of which
 -- moves its row above in every index, cost these indexes nothing.

@@ -3,6 +3,7 @@
 -- The keys: what a projector that keeps up finds its rows by. Whole lives are only added.
 create unique index if not exists jobs_pkey on jobs (job_id);
 create unique index if not exists job_births_pkey on job_births (job_id);
+alter table jobs replica identity using index jobs_pkey;
 
 -- What the scheduler looks for.
 create index if not exists jobs_due on jobs (run_at, job_id) where state in ('scheduled', 'retrying');
