@@ -133,6 +133,7 @@ class Connection:
 
         A client that is still sending when we hang up sees a broken connection instead of the answer.
         """
+        self.ends_at = time.monotonic() + self._keepalive
         if isinstance(request, Plain):
             return True
         deadline.start(timedelta(seconds=_PATIENCE))

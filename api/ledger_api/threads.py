@@ -10,6 +10,7 @@ more than another lets that one go first.
 
 from __future__ import annotations
 
+import errno
 import mmap
 import select
 import struct
@@ -33,6 +34,8 @@ _TURN = 1.0
 """Seconds between two looks for connections that have been idle for too long."""
 _COURTESY = 0.001
 """Seconds for which a process with more connections leaves a new one to the others."""
+_NO_ROOM = 0.05
+"""Seconds to wait before another try to take a connection when there is no descriptor for it."""
 _LINGER = 2.0
 """Seconds for which a process that leaves still answers on the connections it has."""
 _COUNT = struct.Struct("<I")
@@ -92,8 +95,15 @@ class Threads(ThreadWorker):
     def accept(self, listener: socket.socket) -> None:
         if len(self._open) > self.shares.least():
             threading.Event().wait(_COURTESY)
-        with suppress(BlockingIOError, ConnectionAbortedError):
+        try:
             sock, address = listener.accept()
+        except (
+            OSError
+        ) as error:  # nobody is there any more, or no descriptor is left: no reason to end what is under way
+            if error.errno in {errno.EMFILE, errno.ENFILE}:
+                threading.Event().wait(_NO_ROOM)
+            return
+        with suppress(OSError):
             conn = Connection(self.cfg, sock, address, listener.getsockname())
             self._open.add(conn)
             self._await(conn, self._speaking.register)

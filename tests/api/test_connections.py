@@ -8,6 +8,7 @@ import re
 import socket
 from contextlib import ExitStack, contextmanager
 from http.client import HTTPConnection
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -215,6 +216,20 @@ def test_answers_without_a_body_leave_the_next_one_where_it_is_looked_for(served
     assert len(heads) == 4
     assert heads[3] == b""
     assert b"content-length" not in heads[1].lower()
+
+
+def test_a_connection_is_kept_for_so_long_after_the_answer(monkeypatch):
+    now = 100.0
+    monkeypatch.setattr("ledger_api.connection.time", SimpleNamespace(monotonic=lambda: now))
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        connection = Connection(Config(), ours, ("127.0.0.1", 1), ("127.0.0.1", 2))
+        theirs.sendall(HEALTH)
+        assert connection.hear()
+        request = connection.request()
+        now += 50  # to answer it took its time
+        assert connection.finish(request)
+        assert connection.ends_at == now + Config().keepalive
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import signal
@@ -9,9 +10,10 @@ import socket
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
-from ledger_api.threads import Shares
+from ledger_api.threads import Shares, Threads
 
 from tests.support.api_process import api_process, until
 
@@ -28,6 +30,16 @@ def asked(connection: HTTPConnection, path: str) -> int:
     answer = connection.getresponse()
     answer.read()
     return answer.status
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ECONNABORTED, errno.EAGAIN])
+def test_a_connection_that_cannot_be_taken_ends_nothing(number):
+    def accept() -> None:
+        raise OSError(number, os.strerror(number))
+
+    process = SimpleNamespace(_open=set(), shares=SimpleNamespace(least=lambda: 0))
+    Threads.accept(process, SimpleNamespace(accept=accept))
+    assert process._open == set()
 
 
 def test_more_connections_than_threads_are_kept_and_answered_in_turn(served):
