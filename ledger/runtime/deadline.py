@@ -110,7 +110,8 @@ class _Watchman:
             for watched in self._open.copy():
                 if watched.at <= now:
                     self._open.pop(watched, None)
-                    watched.cancel()
+                    # Apart: each may wait for a server that does not answer, and the next one's time is over as well.
+                    threading.Thread(target=watched.cancel, name="cancelling", daemon=True).start()
 
 
 _watchman = _Watchman()
