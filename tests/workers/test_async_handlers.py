@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from contextvars import ContextVar
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -80,6 +80,23 @@ def test_each_job_is_a_task_with_a_context_of_its_own(ledger: Ledger) -> None:
         assert {ended(ledger, job_id).state for job_id in jobs} == {"succeeded"}
     assert len(tasks) == len(jobs_seen) == 30
     assert left_over == {None}
+
+
+def test_a_handlers_own_task_factory_makes_the_tasks_from_then_on(ledger: Ledger) -> None:
+    made: list[Any] = []
+
+    def factory(loop: asyncio.AbstractEventLoop, coro: Any) -> asyncio.Task[Any]:
+        made.append(coro)
+        return asyncio.Task(coro, loop=loop)
+
+    @ledger.job("set")
+    async def set_factory() -> None:
+        asyncio.get_running_loop().set_task_factory(factory)  # pyright: ignore[reportArgumentType] — it takes no context
+
+    with working(ledger, concurrency=1):
+        jobs = [send(ledger, "set") for _ in range(20)]
+        assert {ended(ledger, job_id).state for job_id in jobs} == {"succeeded"}
+    assert made
 
 
 def test_a_cancelled_one_takes_no_other_along(ledger: Ledger) -> None:

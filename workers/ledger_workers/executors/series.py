@@ -47,7 +47,7 @@ class Series:
                     start(after)
 
         def start(run: Run) -> None:
-            self._loop.create_task(job(run), context=context.copy())
+            context.copy().run(self._loop.create_task, job(run))  # no argument: a task factory may not take it
 
         for run in runs:
             start(run)
