@@ -7,6 +7,7 @@ repeated: a connection error comes out, and the caller, who knows what it means,
 from __future__ import annotations
 
 import hashlib
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
@@ -80,6 +81,10 @@ def send_all(client: Redis, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
         pool.release(connection)
 
 
+LONG_UNUSED = 5.0
+"""Seconds after which a connection is looked at before it is used: Redis may have ended it, or what is in between."""
+
+
 class Script:
     """A script in Lua, known to Redis by its digest. Its arguments: how many keys, the keys, and the rest."""
 
@@ -94,15 +99,20 @@ class Line:
     """
 
     def __init__(self, client: Redis) -> None:
-        self._connection = client.connection_pool.make_connection()
+        self._connection: Any = client.connection_pool.make_connection()
+        self._used_at = time.monotonic()
 
     def ask(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
         """Return the answers, refusals among them."""
-        return _ask(self._connection, commands)
+        if time.monotonic() - self._used_at > LONG_UNUSED:
+            self._renew()
+        answers = _ask(self._connection, commands)
+        self._used_at = time.monotonic()
+        return answers
 
     def call(self, *command: Any) -> Any:
         """Return the answer to one command; raise what it was refused with."""
-        (answer,) = _ask(self._connection, [command])
+        (answer,) = self.ask([command])
         if isinstance(answer, Exception):
             raise answer
         return answer
@@ -113,6 +123,15 @@ class Line:
             return self.call("EVALSHA", script.digest, *arguments)
         except exceptions.NoScriptError:
             return self.call("EVAL", script.text, *arguments)
+
+    def _renew(self) -> None:
+        """Let go of a connection that the other side has ended meanwhile; the next command makes another."""
+        try:
+            has_ended = self._connection.can_read(0)
+        except (*TRANSIENT, OSError):
+            has_ended = True
+        if has_ended:
+            self._connection.disconnect()
 
     def __enter__(self) -> Self:
         return self

@@ -16,7 +16,7 @@ from redis.retry import Retry
 from ledger import keys
 from ledger.errors import Unavailable
 from ledger.events import Priority
-from ledger.runtime.redis import connect, reachable
+from ledger.runtime.redis import Line, connect, reachable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -74,3 +74,14 @@ def test_d20_the_way_loses_what_it_should(redis_url: str) -> None:
         client.xadd(STREAM, {"job": "x"})
     with redis.Redis.from_url(redis_url) as direct:
         assert direct.xlen(STREAM) == 3
+
+
+def test_a_line_that_redis_has_ended_while_nobody_used_it_is_made_anew(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ledger.runtime.redis.LONG_UNUSED", 0.0)
+    with connect(redis_url) as client, Line(client) as line:
+        for _ in range(3):
+            assert line.call("ECHO", "here") == b"here"
+            assert client.client_kill_filter(_id=str(line.call("CLIENT", "ID"))) == 1
+        assert line.call("ECHO", "again") == b"again"
