@@ -27,6 +27,8 @@ CLIENTS = 16
 BULK_CLIENTS = 4
 BULK = 1_000
 READY_WITHIN = 30.0
+SETTLE = 1.0
+"""Seconds after the first worker answers in which the second comes: connections stay where they were taken."""
 
 
 def _free_port() -> int:
@@ -45,6 +47,7 @@ ORDER = Order("api", ["/bin/sh", "-c", 'exec "$@" > "$0" 2>&1', str(LOG), *_COMM
 
 def measure(session: Session, sizes: Sizes, place: Path) -> dict[str, Any]:
     await_ready(session)
+    session.watch(SETTLE)
     job = {"type": "bench.noop", "payload": {"number": 0}}
     bulk = {"jobs": [job] * BULK}
     before = session.cpu()
