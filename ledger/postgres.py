@@ -7,7 +7,6 @@ that several threads want at once share one (`ledger.appender`).
 
 from __future__ import annotations
 
-from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
@@ -21,7 +20,6 @@ from ledger.codec import decode, encode
 from ledger.errors import CorruptHistory
 from ledger.events import KINDS, NO_TRACE, Entry, Event, Leased, Priority, Trace
 from ledger.log import Append, Blocked, Conflict, Lease, Outcome, Recorded
-from ledger.runtime.binary import instant, number
 from ledger.runtime.clock import DatabaseClock
 from ledger.runtime.prepared import Prepared
 from ledger.runtime.statements import statement
@@ -119,8 +117,8 @@ class PostgresLog:
             return row[0]
 
 
-def _opened(append: Append, position: bytes, at: bytes) -> Recorded:
-    return Recorded(append.job_id, 1, number(position), instant(at))
+def _opened(append: Append, position: int, at: datetime) -> Recorded:
+    return Recorded(append.job_id, 1, position, at)
 
 
 def append_on(connection: AnyConnection, appends: Sequence[Append], lock_timeout: str | None = None) -> list[Outcome]:
@@ -142,22 +140,18 @@ def append_on(connection: AnyConnection, appends: Sequence[Append], lock_timeout
             return [Blocked(appends[0].job_id, appends[0].after_version + 1)]
         return [o for half in _halves(appends) for o in append_on(connection, half, lock_timeout)]
     recorded = {job_id: (position, at) for job_id, position, at in taken}  # of several events the last
-    return [_outcome(append, recorded.get(append.job_id.bytes)) for append in appends]
+    return [_outcome(append, recorded.get(append.job_id)) for append in appends]
 
 
-def _taken(
-    connection: AnyConnection, appends: Sequence[Append], lock_timeout: str | None
-) -> Iterable[tuple[bytes, int, datetime]]:
+def _taken(connection: AnyConnection, appends: Sequence[Append], lock_timeout: str | None) -> Iterable[tuple[Any, ...]]:
     """Return job, position and time of each event that went in."""
     wanted = _spelled(appends)
     first, last = _ends([append.job_id.int for append in appends])
     if isinstance(connection, psycopg.Connection) and _is_at_rest(connection):
         limit = None if lock_timeout is None else lock_timeout.encode()
-        taken = _APPEND_HERE.rows(connection, wanted, limit, first, last)
-        return [(job_id, number(position), instant(at)) for job_id, position, at in taken]
+        return _APPEND_HERE.rows(connection, wanted, limit, first, last)
     parameters = {"rows": wanted.decode(), "lock_timeout": lock_timeout, "first": first.decode(), "last": last.decode()}
-    rows = connection.execute(_APPEND, parameters, binary=True).fetchall()
-    return [(job_id.bytes, position, at) for job_id, position, at in rows]
+    return connection.execute(_APPEND, parameters, binary=True).fetchall()
 
 
 def _is_at_rest(connection: psycopg.Connection[Any]) -> bool:
@@ -205,29 +199,19 @@ def _leased(connection: psycopg.Connection[Any], leases: Sequence[Lease], worker
     return _LEASE_MANY.rows(connection, wishes, worker_id, _LOCK_TIMEOUT, *ends)
 
 
-def _with_leases(rows: Sequence[tuple[Any, ...]], leases: Sequence[Lease], worker_id: str) -> list[tuple[Entry, ...]]:
+def _with_leases(rows: Iterable[tuple[Any, ...]], leases: Iterable[Lease], worker_id: str) -> list[tuple[Entry, ...]]:
     """Return the histories that `lease_jobs` gave, each with the lease that it tells of in place."""
-    wishes = {(wish.job_id.bytes, wish.version): wish for wish in leases}
-    job_ids = {wish.job_id.bytes: wish.job_id for wish in leases}
+    nonces = {(wish.job_id, wish.version): wish.nonce for wish in leases}
+    leased = {row[0]: row[12:] for row in rows}
     actor = f"worker:{worker_id}"
     histories: list[tuple[Entry, ...]] = []
-    history: list[Entry] = []
-    for row, following in zip_longest(rows, rows[1:]):
-        key, version, position, at, kind, queue, priority, who, schema_version, data, body, meta, *lease = row
-        last = _entry(
-            job_ids[key], number(version), number(position), instant(at), kind.decode(), queue.decode(),
-            number(priority), who.decode(), number(schema_version), data, body, meta,
-        )  # fmt: skip
-        history.append(last)
-        if following is None or following[0] != key:
-            attempt = 1 + [type(entry.event) for entry in history].count(Leased)
-            event = Leased(worker_id, attempt, wishes[key, last.version].nonce, last.at)
-            position, at = lease
-            leased = Entry(
-                number(position), instant(at), last.job_id, last.version + 1, last.queue, last.priority, actor, event
-            )
-            histories.append((*history, leased))
-            history = []
+    for job_id, history in grouped(rows).items():
+        position, at = leased[job_id]
+        last = history[-1]
+        attempt = 1 + [type(entry.event) for entry in history].count(Leased)
+        event = Leased(worker_id, attempt, nonces[job_id, last.version], last.at)
+        entry = Entry(position, at, job_id, last.version + 1, last.queue, last.priority, actor, event)
+        histories.append((*history, entry))
     return histories
 
 
@@ -290,12 +274,12 @@ def _entry(
     priority: int,
     actor: str,
     schema_version: int,
-    data: str | bytes,
-    body: str | bytes | None,
-    meta: str | bytes | None,
+    data: str,
+    body: str | None,
+    meta: str | None,
 ) -> Entry:
     try:
-        event: Event = decode(kind, version, schema_version, data, body.encode() if isinstance(body, str) else body)
+        event: Event = decode(kind, version, schema_version, data, None if body is None else body.encode())
     except CorruptHistory as error:
         error.queue, error.priority = queue, priority
         raise

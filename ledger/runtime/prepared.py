@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 import psycopg
+from psycopg.adapt import Transformer
 from psycopg.errors import OperationalError, error_from_result
 from psycopg.pq import DiagnosticField, ExecStatus, Format
 
@@ -81,14 +82,15 @@ class Prepared(_Known):
     """One that takes values as text and returns rows."""
 
     def rows(self, connection: Connection[Any], *values: bytes | None) -> list[tuple[Any, ...]]:
-        """Return what the statement returns, every value in Postgres' binary form, None for null.
+        """Return what the statement returns, as the driver makes it of Postgres' binary form.
 
         Not for connections in a transaction: a statement that the server was made to forget would end it. Waits so that
         Ctrl-C ends it, and what is under way with it.
         """
         answer = self._answer(connection, values)
-        value, columns = answer.get_value, range(answer.nfields)
-        return [tuple([value(row, column) for column in columns]) for row in range(answer.ntuples)]
+        loading = Transformer(connection)
+        loading.set_pgresult(answer)
+        return loading.load_rows(0, answer.ntuples, tuple)
 
     def _send(self, connection: Connection[Any], values: Sequence[bytes | None]) -> Any:
         pgconn = connection.pgconn

@@ -11,7 +11,6 @@ from typing import Any
 import psycopg
 import pytest
 
-from ledger.runtime.binary import instant, number
 from ledger.runtime.prepared import Prepared, Question
 
 
@@ -62,19 +61,19 @@ def test_a_prepared_statement_takes_values_on_every_connection_and_again(databas
         one.execute("create table words (n bigint primary key, word text)")
         words = Prepared("words", statement, "n", "word")
 
-        def taken(connection: psycopg.Connection[Any], n: bytes, word: bytes) -> tuple[int, int, bytes | None]:
-            [(first, second, third)] = words.rows(connection, n, word)
-            return number(first), number(second), third
+        def taken(connection: psycopg.Connection[Any], n: bytes, word: str) -> tuple[int, int, str | None]:
+            [row] = words.rows(connection, n, word.encode())
+            return row
 
-        ete = "\u00e9t\u00e9".encode()
+        ete = "\u00e9t\u00e9"
         assert taken(one, b"1", ete) == (1, 3, ete)
-        assert taken(other, b"7000000000", b"") == (7_000_000_000, 0, None)
+        assert taken(other, b"7000000000", "") == (7_000_000_000, 0, None)
         one.execute("deallocate all")
-        assert taken(one, b"-2", b"'; drop table words") == (-2, 19, b"'; drop table words")
+        assert taken(one, b"-2", "'; drop table words") == (-2, 19, "'; drop table words")
         with pytest.raises(psycopg.errors.UniqueViolation):
-            taken(one, b"-2", b"again")
+            taken(one, b"-2", "again")
         one.prepare_threshold = None
-        assert taken(one, b"3", b"x") == (3, 1, b"x")
+        assert taken(one, b"3", "x") == (3, 1, "x")
         assert [n for (n,) in one.execute("select n from words order by n")] == [-2, 1, 3, 7_000_000_000]
 
 
@@ -87,7 +86,7 @@ def test_a_commit_that_fails_is_no_success(database):
         )
         with pytest.raises(psycopg.errors.ForeignKeyViolation):
             numbers.rows(connection, b"1")
-        assert numbers.rows(connection, b"99") == [((99).to_bytes(4, "big"),)]
+        assert numbers.rows(connection, b"99") == [(99,)]
         assert connection.execute("select n from numbers").fetchall() == [(99,)]
 
 
@@ -96,21 +95,20 @@ def test_times_and_numbers_come_out_as_they_went_in(database):
     with psycopg.connect(database, autocommit=True) as connection:
         connection.execute("set timezone to 'Asia/Kathmandu'")
         for at in (datetime(1969, 7, 20, 20, 17, 40, 1, UTC), datetime(2026, 11, 24, 6, 0, 0, 999_999, UTC)):
-            [(n, time)] = given.rows(connection, b"-7", at.isoformat().encode())
-            assert (number(n), instant(time)) == (-7, at)
+            assert given.rows(connection, b"-7", at.isoformat().encode()) == [(-7, at)]
 
 
 def test_it_takes_and_gives_more_than_a_socket_does(database):
     letters = Prepared("letters", b"select %(letters)s::text from generate_series(1, 3)", "letters")
     with psycopg.connect(database, autocommit=True) as connection:
-        assert letters.rows(connection, b"x" * 20_000_000) == [(b"x" * 20_000_000,)] * 3
+        assert letters.rows(connection, b"x" * 20_000_000) == [("x" * 20_000_000,)] * 3
 
 
 def test_ctrl_c_ends_a_statement_that_waits(database):
     words = Prepared("word", b"insert into words values (%(word)s) returning word", "word")
     with psycopg.connect(database, autocommit=True) as one, psycopg.connect(database, autocommit=True) as other:
         one.execute("create table words (word text)")
-        assert words.rows(one, b"first") == [(b"first",)]
+        assert words.rows(one, b"first") == [("first",)]
 
         def interrupt() -> None:
             waits = "select from pg_locks where pid = %s and not granted"
