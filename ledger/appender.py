@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 import structlog
 
 from ledger.errors import Unavailable
+from ledger.runtime import places
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -70,6 +71,7 @@ class _Ticket:
         self._turn.acquire()
 
     def wait(self) -> None:
+        places.leave()
         self._turn.acquire()
 
     def call(self) -> None:

@@ -175,7 +175,7 @@ VARIABLES: tuple[Variable, ...] = (
     Variable("API_HOST", values.text, "127.0.0.1", "listen address"),
     Variable("API_PORT", values.integer(0, 65535), "8080", "listen port"),
     Variable("API_WORKERS", values.integer(1, 256), "2", "API processes"),
-    Variable("API_THREADS", values.integer(1, 256), "4", "threads in each of them"),
+    Variable("API_THREADS", values.integer(1, 256), "4", "threads at work in each of them"),
     Variable("API_TIMEOUT", values.duration("100ms", "168h"), "15s", "limit of one request, then 503"),
     Variable("API_KEYS", api_keys, None, "`name:scope:secret,…`; scope read, write or admin"),
     Variable(

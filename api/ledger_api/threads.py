@@ -2,7 +2,8 @@
 
 gunicorn's own threads are handed each request by its main thread and hand each connection back to it; of the time one
 small request took, half was spent on handing over. Here the kernel hands them out (epoll, one shot a time), and the
-main thread only accepts, closes what has been idle for too long, and leads the process out.
+main thread only accepts, closes what has been idle for too long, and leads the process out. As many as API_THREADS
+says work at a time; who waits for the flush that another has begun does not, and so flushes are shared by more.
 
 All processes listen on one socket, and who is awake first would take every connection of a burst: a process that holds
 more than another lets that one go first.
@@ -22,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 from gunicorn.workers.gthread import ThreadWorker
 
+from ledger.runtime.places import Places
 from ledger_api.connection import Connection
 from ledger_api.exchange import Answer, Environ
 
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
+_A_PLACE = 2
+"""Threads for each that may work at a time: while one waits for the flush that another has begun, the next works."""
 _TURN = 1.0
 """Seconds between two looks for connections that have been idle for too long."""
 _COURTESY = 0.001
@@ -80,12 +84,13 @@ class Threads(ThreadWorker):
         self._idle: dict[int, Connection] = {}
         """By descriptor. Who takes one out of it, a thread or the main thread, owns it."""
         self._environ = Environ(self.cfg)
+        self._places = Places(self.cfg.threads)
         super().init_process()
 
     def run(self) -> None:
         calls: Any = self.method_queue
         self.poller.register(calls.fileno(), select.EPOLLIN, calls.run_callbacks)
-        for number in range(self.cfg.threads):
+        for number in range(_A_PLACE * self.cfg.threads):
             threading.Thread(target=self._serve, name=f"requests {number + 1}", daemon=True).start()
         while self.alive and self.is_parent_alive():
             self.set_accept_enabled(len(self._open) < self.worker_connections)
@@ -127,6 +132,7 @@ class Threads(ThreadWorker):
         return False
 
     def _answer(self, request: Any, conn: Connection) -> bool:
+        self._places.take()  # the request before on this connection may have left it
         if request._expected_100_continue:  # noqa: SLF001 — gunicorn has no other word for it
             conn.sock.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
         answer = Answer(request, stays=self.alive and len(self._idle) < self.max_keepalived)
@@ -136,6 +142,7 @@ class Threads(ThreadWorker):
 
     def _serve(self) -> None:
         while True:
+            self._places.take()
             for descriptor, _ in self._speaking.poll(maxevents=1):
                 conn = self._idle.pop(descriptor, None)
                 if conn is not None:

@@ -12,6 +12,7 @@ from http.client import HTTPConnection
 from pathlib import Path
 from types import SimpleNamespace
 
+import psycopg
 import pytest
 from ledger_api.threads import Shares, Threads
 
@@ -52,6 +53,25 @@ def test_more_connections_than_threads_are_kept_and_answered_in_turn(served):
     for each in connections:
         assert each.sock is not None  # it was never told to close
         each.close()
+
+
+def test_who_waits_for_the_flush_of_another_lets_the_next_one_work(module_database, servers):
+    environment = {"DATABASE_URL": module_database, "REDIS_URL": servers.redis_url}
+    with (
+        api_process(**environment, API_WORKERS="1", API_THREADS="2") as process,
+        psycopg.connect(module_database) as holder,
+        ThreadPoolExecutor(3) as clients,
+    ):
+        holder.execute("lock table ledger.events in access exclusive mode")
+        try:
+            made = [clients.submit(process.post, "/api/v1/jobs", {"type": "a"}) for _ in range(3)]
+            waiting = "select true from pg_locks where not granted and relation = 'ledger.events'::regclass"
+            until(lambda: holder.execute(waiting).fetchone())
+            assert process.request("GET", "/livez").status == 200
+            assert not any(each.done() for each in made)
+        finally:
+            holder.rollback()
+        assert [each.result(60).status for each in made] == [201] * 3
 
 
 def test_requests_sent_ahead_are_answered_in_their_order(served):
