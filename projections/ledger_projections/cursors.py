@@ -21,7 +21,7 @@ from ledger.runtime.statements import statement
 from ledger_projections.projection import Batch, multirange
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from psycopg.types.multirange import Multirange
 
@@ -89,13 +89,19 @@ class Seen:
 
 
 class End:
-    """The end of the log: the last position that anybody has drawn. Who asks for it tells the others of its process."""
+    """The end of the log: the last position that anybody has drawn. Who asks for it tells the others of its process, and
+    calls `grown` when it is another than before.
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, grown: Callable[[], None] = lambda: None) -> None:
         self._told: tuple[int, float, object] = (0, -inf, self)
+        self._grown = grown
 
     def tell(self, drawn: int, teller: object) -> None:
+        before = self._told[0]
         self._told = drawn, time.monotonic(), teller
+        if drawn != before:
+            self._grown()
 
     def known_to(self, asker: object) -> int | None:
         """What another has told a moment ago. Who has asked itself and comes again wants to know it anew."""

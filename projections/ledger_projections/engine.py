@@ -10,8 +10,8 @@ place. When one of them fails by itself, or somebody's lock keeps it from its ta
 that is over, so that it stops no other.
 
 The cursor is also kept in memory, so a turn without work is one question, or none where the dispatcher of the same
-process has just asked it. Once a second the stored cursor is looked at: another projector may have moved it, or another
-generation may have come to be the live one.
+process has just asked it; then the engine rests, until the dispatcher finds the log grown. Every two seconds the stored
+cursor is looked at: another projector may have moved it, or another generation may have come to be the live one.
 
 A batch that the data in it makes impossible is halved until the event is found. Its job is parked for this projection;
 everything else is applied.
@@ -47,7 +47,7 @@ BATCH_SIZE = 10_000
 """Events a turn: large enough for what gathers between two turns under load, small enough to stay within `work_mem`, or
 nearly."""
 
-LOOK_INTERVAL = 1.0
+LOOK_INTERVAL = 2.0
 """Seconds for which the cursor in memory is trusted."""
 
 LOCK_WAIT = "1s"
@@ -87,6 +87,8 @@ class Engine:
         self._tail = cursors.Tail(end)
         self._apart: list[Engine] = []
         """One for each projection, while one of them fails."""
+        self.rests = False
+        """The dispatcher looks for us as well."""
         self._resting: dict[str, float] = {}
         """Which of those have failed at their last turn, and until when they are left alone."""
 
@@ -105,13 +107,16 @@ class Engine:
         if self._apart:
             return self._run_apart()
         trusted = time.monotonic() < self._trusted_until
-        known = self._tail.is_known_to_be_read(self._place)
+        rested, self.rests = self.rests, True  # before we ask what is known: who learns more from here on rouses us
+        known = self.rests = self._tail.is_known_to_be_read(self._place)
+        if rested and not known:
+            return False  # something has begun: a moment for what comes with it
         if known and trusted:
             return False
         with self._database.connection() as connection:
             if (known or self._tail.is_read(connection, self._place)) and (trusted or self._stands(connection)):
                 return False
-            self._trusted_until = 0.0
+            self._trusted_until, self.rests = 0.0, False
             try:
                 with connection.transaction():
                     cursors.begin(connection)

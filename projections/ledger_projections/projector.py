@@ -9,6 +9,7 @@ projector may start before them.
 from __future__ import annotations
 
 from datetime import timedelta
+from math import inf
 from typing import TYPE_CHECKING
 
 import structlog
@@ -41,8 +42,8 @@ DISPATCH_LAZIEST = timedelta(milliseconds=250)
 READ_MODEL_PAUSE = timedelta(milliseconds=250)
 """The same under load as when idle: a job that comes and goes between two looks costs one row, and a statement is
 planned once for all that has gathered. A full batch is followed at once."""
-
-
+READ_MODEL_REST = timedelta(seconds=1)
+"""The same while the dispatcher of this process looks for them."""
 RENEWED_PAUSE = timedelta(hours=1)
 
 
@@ -85,16 +86,23 @@ class Projector:
     ) -> None:
         self._redis_url = redis_url
         self._stop = stop
-        self._end = End()
-        self.dispatcher = Dispatcher(database, redis_url, end=self._end)
+        end = End(self._grown)
+        self.dispatcher = Dispatcher(database, redis_url, end=end)
         self._dispatch = _loop(
             Prepared(self.dispatcher, self.dispatcher.prepare), stop, DISPATCH_PAUSES, laziest=DISPATCH_LAZIEST
         )
-        models = Engine(database, *projections, end=self._end)
+        self._models = models = Engine(database, *projections, end=end)
+        self._folding = Loop(
+            Prepared(models, models.prepare),
+            stop,
+            shortest=READ_MODEL_REST,
+            longest=READ_MODEL_REST,
+            until_next=lambda: inf if models.rests else READ_MODEL_PAUSE.total_seconds(),
+        )
         renewals = [lambda each=projection: self._renew(database, each) for projection in projections]
         self.loops = [
             self._dispatch,
-            _loop(Prepared(models, models.prepare), stop, (READ_MODEL_PAUSE, READ_MODEL_PAUSE)),
+            self._folding,
             _loop(Prepared(Renewed(), *renewals), stop, (RENEWED_PAUSE, RENEWED_PAUSE)),
         ]
 
@@ -105,6 +113,10 @@ class Projector:
         ear.close()
         self.dispatcher.close()
         return ended
+
+    def _grown(self) -> None:
+        if self._models.rests:
+            self._folding.rouse()
 
     def _look(self) -> None:
         self.dispatcher.expect()

@@ -553,6 +553,30 @@ def test_what_the_dispatcher_has_just_learned_need_not_be_asked_again(pool, log,
         away.setattr(pool, "connection", None)
         assert notes.run_once() is False
     end.tell(add(log, mint()), "the dispatcher")
+    for _ in range(2):
+        notes.run_once()
+    assert read_cursor(log, "notes").high == last_position(log)
+
+
+def test_while_the_dispatcher_knows_of_nothing_new_the_engine_rests(pool, log):
+    grown: list[bool] = []
+    end = cursors.End(lambda: grown.append(notes.rests))
+    notes = Engine(pool, NOTES, end=end)
+    notes.prepare()
+    position = add(log, mint())
+    notes.run_once()
+    assert not notes.rests
+    end.tell(position, "the dispatcher")
+    notes.run_once()
+    assert notes.rests
+    grown.clear()
+    end.tell(position, "the dispatcher")
+    assert grown == []
+    end.tell(add(log, mint()), "the dispatcher")
+    assert grown == [True]
+    assert notes.run_once() is False
+    assert not notes.rests
+    assert read_cursor(log, "notes").high == position  # what comes with it is waited for
     notes.run_once()
     assert read_cursor(log, "notes").high == last_position(log)
 
