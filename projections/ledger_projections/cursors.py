@@ -89,8 +89,8 @@ class Seen:
 
 
 class End:
-    """The end of the log: the last position that anybody has drawn. Who asks for it tells the others of its process, and
-    calls `grown` when it is another than before.
+    """The end of the log: the last position that anybody has drawn. Who asks for it tells the others of its process;
+    `grown` is called when it is another than before.
     """
 
     def __init__(self, grown: Callable[[], None] = lambda: None) -> None:
