@@ -16,28 +16,27 @@ import sys
 import threading
 import urllib.error
 import urllib.request
-from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from ledger import settings as settings_
 from ledger.cli_config import imported
 from ledger.cli_output import DIRECTORY, ExitCode, Failure, Installation, data, example
+from ledger.dev_servers import open_servers
 from ledger.runtime import processes
-from ledger.runtime.embedded import EmbeddedPostgres, EmbeddedRedis
-from ledger.runtime.processes import Crew, Order, Signalled
+from ledger.runtime.processes import Crew, Ended, Lost, Order, Signalled
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
-    from pathlib import Path
-
     from rich.console import Console, RenderableType
 
+    from ledger.dev_servers import Servers
     from ledger.settings import Settings
 
 EXAMPLE_APP = "ledger.example:ledger"
 READY_WITHIN = 60.0
+_WITHOUT_SERVER = 2.0
+"""Seconds to leave when a server is gone for good: nothing can be recorded any more."""
 STOPPING_ORDER = ("worker", "scheduler", "projector", "api")
 COLOURS = {"api": "cyan", "worker": "green", "scheduler": "magenta", "projector": "yellow", "dev": "bold"}
 
@@ -54,38 +53,19 @@ def dev(app: str, port: int | None) -> None:
     """
     settings = settings_.load(api_port=port)
     log = Log(as_json=settings_.environment().get("LOG_FORMAT") == "json")
-    with open_servers(settings, DIRECTORY, log.say) as installation:
+    with open_servers(settings, DIRECTORY, log.say) as servers:
+        installation = servers.installation
         migrate(installation)
         address = listen_address(settings, chosen=port is not None)
         crew = Crew(log.hear, environment(installation, address, log_format="json" if log.as_json else "console"))
         with crew.signals(signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             try:
-                code = _run(crew, app, installation, address, log)
+                code = _run(crew, app, servers, address, log)
             finally:
                 log.say("stopping")
                 stop(crew)
                 log.say("stopped")
     sys.exit(ExitCode.INTERRUPTED if crew.killed else code)
-
-
-@contextmanager
-def open_servers(settings: Settings, directory: Path, tell: Callable[[str], None]) -> Generator[Installation]:
-    """Give the servers the settings name, and embedded ones in `directory` for those they do not."""
-    with ExitStack() as stack:
-        if not (settings.database_url and settings.redis_url):
-            directory.mkdir(parents=True, exist_ok=True)
-            (directory / ".gitignore").write_text("*\n")
-            tell(f"starting embedded servers in {directory}/")
-        urls: list[str] = []
-        for given, kind in ((settings.database_url, EmbeddedPostgres), (settings.redis_url, EmbeddedRedis)):
-            if given:
-                urls.append(given)
-                continue
-            server = kind(directory)
-            stack.callback(server.stop)
-            urls.append(server.start())
-            tell(f"{server.title} {server.server.version} is up")
-        yield Installation(settings, urls[0], urls[1])
 
 
 def migrate(installation: Installation) -> None:
@@ -194,32 +174,43 @@ class Log:
                 self._console.print(panel, soft_wrap=False)
 
 
-def _run(crew: Crew, app: str, installation: Installation, address: tuple[str, int], log: Log) -> int:
+def _run(crew: Crew, app: str, servers: Servers, address: tuple[str, int], log: Log) -> int:
+    installation = servers.installation
     url = f"http://{address[0]}:{address[1]}"
     *first, scheduler = orders(app, installation.settings)
     log.say("starting the API, the projector, the scheduler and a worker")
     for order in first:
         crew.start(order)
-    news = _await_ready(crew, url)
+    news = _await_ready(crew, servers, url)
     if news is None:
         crew.start(scheduler)  # not before the read models it looks at are there
         log.show(_panel(url, app, installation))
         log.say(f"ready at {url}")
-        news = crew.news()
+        while (news := _news(crew, servers, 1.0)) is None:
+            pass
     if isinstance(news, Signalled):
         return ExitCode.DONE
     log.say(f"{news.in_words() if news else 'the API does not answer'}; everything is stopped")
+    if isinstance(news, Lost):
+        crew.stop(patience=_WITHOUT_SERVER)
     return ExitCode.ERROR
 
 
-def _await_ready(crew: Crew, url: str) -> Any:
+def _news(crew: Crew, servers: Servers, seconds: float) -> Ended | Signalled | Lost | None:
+    """Wait so long for what ends it all, and start again what of our own has died."""
+    news = crew.news(timeout=seconds)
+    lost = servers.tend()  # also before all is stopped: what runs is still to be recorded
+    return news if lost is None else Lost(lost)
+
+
+def _await_ready(crew: Crew, servers: Servers, url: str) -> Ended | Signalled | Lost | None:
     """Wait until the API is ready; return what came instead, if anything did."""
     for _ in range(int(READY_WITHIN / 0.1)):
-        if (news := crew.news(timeout=0.1)) is not None:
+        if (news := _news(crew, servers, 0.1)) is not None:
             return news
         if ready(url):
             return None
-    return processes.Ended("api", ExitCode.ERROR)
+    return Ended("api", ExitCode.ERROR)
 
 
 def _panel(url: str, app: str, installation: Installation) -> RenderableType:

@@ -40,6 +40,7 @@ import msgspec
 import psycopg
 
 from ledger.errors import Unavailable
+from ledger.runtime.processes import in_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping, Sequence
@@ -122,6 +123,11 @@ class _Child:
     def pid(self) -> int:
         return self._process.pid if self._process is not None else 0
 
+    @property
+    def code(self) -> int:
+        """What it has ended with; 0 while it runs."""
+        return (self._process and self._process.returncode) or 0
+
     def signal(self, number: signal.Signals) -> None:
         if self._process is not None and not self.ended.is_set():
             self._process.send_signal(number)
@@ -154,7 +160,7 @@ class _Child:
         self.ended.set()
 
 
-class _Embedded(ABC):
+class Embedded(ABC):
     """A server in a directory: what both kinds share."""
 
     name: ClassVar[str]
@@ -191,6 +197,13 @@ class _Embedded(ABC):
     def owned(self) -> bool:
         """Whether this object started the server, so that `stop` stops it."""
         return self._child is not None and self._owner == os.getpid()
+
+    @property
+    def fall(self) -> str | None:
+        """How the server that this object started has ended, if it did so unasked; `start` brings it back."""
+        if not self.owned or self._child is None or not self._child.ended.is_set():
+            return None
+        return in_words(self.title, self._child.code)
 
     @property
     def log(self) -> Path:
@@ -390,7 +403,7 @@ class _Embedded(ABC):
         """The version of the server behind the URL, once it is ready for work, and if it is on our data."""
 
 
-class EmbeddedPostgres(_Embedded):
+class EmbeddedPostgres(Embedded):
     """PostgreSQL with one superuser and one database, both called `ledger`.
 
     Not durable means that a crash of the machine, not of the server, may ruin the data: it saves waiting for discs.
@@ -482,7 +495,7 @@ class EmbeddedPostgres(_Embedded):
         return url.removesuffix("/ledger") + "/postgres"
 
 
-class EmbeddedRedis(_Embedded):
+class EmbeddedRedis(Embedded):
     """Valkey, which speaks Redis' protocol; not durable means that it forgets everything when it stops."""
 
     name = "redis"

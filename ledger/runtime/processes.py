@@ -15,6 +15,7 @@ import threading
 import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from math import inf
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
@@ -37,6 +38,13 @@ os.execv(sys.argv[2], sys.argv[2:])
 exec is unsafe in a process with threads."""
 
 
+def in_words(name: str, code: int) -> str:
+    """Say how a process ended."""
+    if code < 0:
+        return f"{name} was killed by {signal.Signals(-code).name}"
+    return f"{name} ended with exit code {code}"
+
+
 @dataclass(frozen=True, slots=True)
 class Ended:
     """A child has ended."""
@@ -45,9 +53,17 @@ class Ended:
     code: int
 
     def in_words(self) -> str:
-        if self.code < 0:
-            return f"{self.name} was killed by {signal.Signals(-self.code).name}"
-        return f"{self.name} ended with exit code {self.code}"
+        return in_words(self.name, self.code)
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """What the children cannot do without has ended for good."""
+
+    words: str
+
+    def in_words(self) -> str:
+        return self.words
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,16 +161,20 @@ class Crew:
             for number, handler in before.items():
                 signal.signal(number, handler)
 
-    def stop(self, *names: str) -> None:
-        """Ask these children, or all, to leave; kill those that do not, and what they left in their groups."""
+    def stop(self, *names: str, patience: float = inf) -> None:
+        """Ask these children, or all, to leave; kill those that do not, and what they left in their groups.
+
+        None has more time than its own patience, and this one.
+        """
         leaving = [self._children[name] for name in names or tuple(self._children) if name in self._children]
         begun = time.monotonic()
         for child in leaving:
             child.leaving = True
             child.process.send_signal(signal.SIGTERM)
         for child in leaving:
-            if not child.ended.wait(max(0.0, begun + child.order.patience - time.monotonic())):
-                self._hear(child.order.name, f"did not leave in {child.order.patience:g} s and is killed")
+            seconds = min(child.order.patience, patience)
+            if not child.ended.wait(max(0.0, begun + seconds - time.monotonic())):
+                self._hear(child.order.name, f"did not leave in {seconds:g} s and is killed")
             child.kill()
             child.ended.wait(PATIENCE)
             del self._children[child.order.name]

@@ -23,6 +23,7 @@ from ledger import Ledger, Unavailable, dev, ids
 from ledger import settings as settings_
 from ledger.cli_failures import ExitCode, Failure, reported
 from ledger.cli_output import data
+from ledger.dev_servers import open_servers
 from ledger.runtime.statements import statement
 from ops.demo import files as input_
 from ops.demo import report
@@ -74,7 +75,8 @@ def demonstrate(console: Console, files: Sequence[Path], workers: int, *, keep: 
     _introduce(console, files)
     settings = settings_.load()
     DIRECTORY.mkdir(parents=True, exist_ok=True)
-    with dev.open_servers(settings, DIRECTORY, lambda words: _step(console, words)) as installation:
+    with open_servers(settings, DIRECTORY, lambda words: _step(console, words)) as servers:
+        installation = servers.installation
         dev.migrate(installation)
         _step(console, "the database is up to date")
         with running(installation, DIRECTORY / "demo.log", workers) as system:

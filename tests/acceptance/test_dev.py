@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import threading
 import time
+import urllib.error
 import urllib.request
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.support.api_process import until
 from tests.support.terminal import Terminal, gone
 
 if TYPE_CHECKING:
@@ -86,3 +89,50 @@ def test_the_second_ctrl_c_does_not_wait_for_running_jobs(dev: Terminal):
     assert dev.wait() == 130
     assert time.monotonic() - begun < 20
     assert gone(family), [process.cmdline() for process in family if process.is_running()]
+
+
+@pytest.mark.parametrize(("name", "title"), [("postgres", "PostgreSQL"), ("redis", "Valkey")])
+def test_a_server_of_its_own_that_dies_is_started_again_on_its_data(
+    dev: Terminal, servers_directory: Path, name: str, title: str
+):
+    url = ready(dev)
+    hello = {"type": "example.hello", "payload": {"name": "you"}}
+    before = state_of(url, call(f"{url}/api/v1/jobs", hello)["id"], "succeeded")
+    kill_server(servers_directory, name)
+    dev.wait_for(f"{title} was killed by SIGKILL; it is started again on the same data")
+    dev.wait_for(f"{title} is up again")
+    assert insist(f"{url}/api/v1/jobs/{before['id']}")["result"] == before["result"]
+    job_id = insist(f"{url}/api/v1/jobs", hello)["id"]
+    until(lambda: insist(f"{url}/api/v1/jobs/{job_id}")["state"] == "succeeded")
+    family = dev.family()
+    dev.interrupt()
+    assert dev.wait(30) == 0
+    assert gone(family), [process for process in family if process.is_running()]
+
+
+def test_a_server_of_its_own_that_cannot_be_started_again_ends_it_all(dev: Terminal, servers_directory: Path):
+    ready(dev)
+    family = dev.family()
+    (servers_directory / ".ledger" / "postgres" / "PG_VERSION").write_text("9\n")
+    kill_server(servers_directory, "postgres")
+    dev.wait_for("PostgreSQL was killed by SIGKILL and cannot be started again: ")
+    assert dev.wait(30) == 1
+    assert gone(family), [process for process in family if process.is_running()]
+
+
+def insist(url: str, body: dict[str, Any] | None = None) -> Any:
+    """Call until the answer is another than 503: each connection to a server that has died is found broken once."""
+
+    def answer() -> Any:
+        try:
+            return call(url, body)
+        except urllib.error.HTTPError as error:
+            if error.code != 503:
+                raise
+            return None
+
+    return until(answer)
+
+
+def kill_server(directory: Path, name: str) -> None:
+    os.kill(json.loads((directory / ".ledger" / f"{name}.json").read_text())["pid"], signal.SIGKILL)
