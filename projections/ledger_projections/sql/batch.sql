@@ -2,15 +2,19 @@
 --   the batch, as `ledger.events_in` takes it
 -- Each event with its neighbours in the job's life, in the order of job and version, so that no fold has to look for them
 -- again, and with what more than one fold reads out of its JSON. What is said of the event before it, is known from the
--- batch, or by the rules, or looked up by key.
+-- batch, or by the rules, or looked up by key. Each column is written once an event and each JSON read from end to end, so
+-- there is none that no fold wants.
+--   data             but for `leased` and `succeeded`, of which all that counts is in other columns
 --   is_first         nothing of the job comes before it in the batch
 --   preceding_kind   null for the first event of a job
---   next_data        only of what says how a run ended: `failed`, `enqueued`
---   ready_at         of a lease whose event before is not in the batch: when the job had become ready, as text in ISO 8601
+--   became_ready_at  of a lease: when the job had
+--   next_ending      of the event after it, what says how a run ended: the duration of `succeeded`, the data of `failed` and
+--                    `enqueued`
 with batch as materialized (
   select
-    w.position, w.job_id, w.version, w.kind, w.at, w.priority, w.queue, w.data, w.meta, w.duration_ms,
-    w.preceding_at, w.next_kind, w.next_at, w.next_data, w.next_duration_ms, w.second_kind,
+    w.position, w.job_id, w.version, w.kind, w.at, w.priority, w.queue, w.correlation_id,
+    case when w.kind not in ('leased', 'succeeded') then w.data end as data,
+    w.next_kind, w.next_at, w.next_ending, w.second_kind,
     w.preceding_at is null as is_first,
     case
       when w.version = 1 then null
@@ -20,15 +24,19 @@ with batch as materialized (
       when w.kind = 'discarded' then 'dead_lettered'
       else (select e.kind from ledger.events e where e.job_id = w.job_id and e.version = w.version - 1)
     end as preceding_kind,
-    case when w.kind = 'leased' then w.data ->> 'attempt' end as attempt,
-    case when w.kind = 'leased' then w.data ->> 'worker_id' end as worker_id,
-    case
-      when w.kind = 'leased' and w.preceding_at is null then coalesce(
-        w.data ->> 'ready_at',
-        -- Written before leases said it.
-        (select to_json(e.at) #>> '{}' from ledger.events e where e.job_id = w.job_id and e.version = w.version - 1)
-      )
-    end as ready_at
+    case w.kind when 'succeeded' then w.ending when 'failed' then w.data ->> 'duration_ms' end::float8 as duration_ms,
+    case when w.kind = 'leased' then
+      case w.version when 2 then 1 else (w.data ->> 'attempt')::int end  -- nothing was run before a job's second event
+    end as attempt,
+    case when w.kind = 'leased' then
+      case when starts_with(w.actor, 'worker:') then substr(w.actor, 8) else w.data ->> 'worker_id' end
+    end as worker_id,
+    case when w.kind = 'leased' then coalesce(
+      w.preceding_at,
+      (w.data ->> 'ready_at')::timestamptz,
+      -- Written before leases said it.
+      (select e.at from ledger.events e where e.job_id = w.job_id and e.version = w.version - 1)
+    ) end as became_ready_at
   from (
     select
       e.*,
@@ -36,14 +44,16 @@ with batch as materialized (
       lag(e.at) over job as preceding_at,
       lead(e.kind) over job as next_kind,
       lead(e.at) over job as next_at,
-      lead(e.ending) over job as next_data,
-      lead(e.duration_ms) over job as next_duration_ms,
+      lead(e.ending) over job as next_ending,
       lead(e.kind, 2) over job as second_kind
     from (
       select
-        b.position, b.job_id, b.version, b.kind, b.at, b.priority, b.queue, b.data, b.meta,
-        case when b.kind = 'failed' or (b.kind = 'enqueued' and b.version > 1) then b.data end as ending,
-        case when b.kind in ('succeeded', 'failed') then b.data ->> 'duration_ms' end as duration_ms
+        b.position, b.job_id, b.version, b.kind, b.at, b.priority, b.queue, b.actor, b.data,
+        case when b.version = 1 then b.meta ->> 'correlation_id' end as correlation_id,
+        case
+          when b.kind = 'succeeded' then b.data ->> 'duration_ms'
+          when b.kind = 'failed' or (b.kind = 'enqueued' and b.version > 1) then b.data::text
+        end as ending
       from ledger.events_in(
         %(born_from)s::uuid, %(born_to)s::uuid, %(low)s::bigint, %(high)s::bigint,
         %(late)s::bigint[], %(holes)s::int8multirange, %(parked)s::uuid[]

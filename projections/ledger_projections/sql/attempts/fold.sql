@@ -11,7 +11,7 @@ attempts_opened as (
   select
     r.job_id,
     r.version,
-    r.attempt::int,
+    r.attempt,
     r.queue,
     r.priority,
     case r.next_kind
@@ -20,25 +20,20 @@ attempts_opened as (
       when 'scheduled' then 'snoozed'
       when 'dead_lettered' then 'crashed'
       when 'cancelled' then 'cancelled'
-      when 'enqueued' then case when r.next_data ->> 'crash_count' is null then 'released' else 'crashed' end
+      when 'enqueued' then case when r.next_ending::json ->> 'crash_count' is null then 'released' else 'crashed' end
       else 'running'
     end,
-    case when r.next_kind = 'failed' then r.next_data ->> 'error_type' end,
-    case when r.next_kind = 'failed' then r.next_data ->> 'error_message' end,
-    case when r.next_kind = 'failed' then r.next_data ->> 'stack_trace' end,
+    case when r.next_kind = 'failed' then r.next_ending::json ->> 'error_type' end,
+    case when r.next_kind = 'failed' then r.next_ending::json ->> 'error_message' end,
+    case when r.next_kind = 'failed' then r.next_ending::json ->> 'stack_trace' end,
     r.worker_id,
     r.became_ready_at,
     r.at,
     r.next_at,
     greatest(date_part('epoch', r.at - r.became_ready_at) * 1000, 0),
-    r.next_duration_ms::float8
-  from (
-    select b.*, coalesce(b.preceding_at, b.ready_at::timestamptz) as became_ready_at
-    from batch b
-    where b.kind = 'leased'
-    order by b.job_id, b.version
-    offset 0  -- worked out once, however often it is used above
-  ) as r
+    case r.next_kind when 'succeeded' then r.next_ending when 'failed' then r.next_ending::json ->> 'duration_ms' end::float8
+  from batch r
+  where r.kind = 'leased'
   order by r.job_id, r.version
   returning started_at, state, duration_ms
 ),
@@ -56,7 +51,7 @@ attempts_ends as (
     end as state,
     case f.preceding_kind when 'leased' then f.at end as at,
     case when f.kind = 'failed' then f.data end as failure,
-    f.duration_ms::float8 as duration_ms
+    f.duration_ms
   from batch f
   where f.is_first and f.kind not in ('leased', 'retried', 'discarded') and f.preceding_kind in ('leased', 'failed')
 ),

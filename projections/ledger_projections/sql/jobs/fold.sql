@@ -8,14 +8,13 @@ jobs_lives as (
     e.job_id,
     min(e.version) as first,
     count(*)::int as last,
-    array_agg(e.kind order by e.version) as kinds,
+    max(e.kind) filter (where e.next_kind is null) as kind,
     array_agg(e.at order by e.version) as ats,
-    -- What these say is no matter here, and may be long.
-    array_agg(case when e.kind not in ('leased', 'failed', 'succeeded') then e.data end order by e.version) as datas,
-    min(e.meta ->> 'correlation_id') filter (where e.version = 1) as correlation_id,
+    array_agg(case when e.kind <> 'failed' then e.data end order by e.version) as datas,  -- that one may be long
+    max(e.correlation_id) as correlation_id,
     max(e.queue) as queue,
     max(e.priority) as priority,
-    max(e.attempt::int) as attempt,  -- a job's runs are numbered as they come
+    max(e.attempt) as attempt,  -- a job's runs are numbered as they come
     max(e.worker_id) filter (where e.next_kind is null) as worker_id,
     1 - min(e.version) + max(e.version) filter (where e.kind = 'enqueued') as enqueued,
     1 - min(e.version) + max(e.version) filter (where e.kind = 'leased') as leased,
@@ -36,28 +35,24 @@ jobs_news as materialized (
     l.job_id,
     l.first = 1 as opened,
     l.first + l.last - 1 as version,
-    case l.kinds[l.last]
+    case l.kind
       when 'enqueued' then 'ready'
       when 'leased' then 'running'
       when 'retried' then 'retrying'
       when 'dead_lettered' then 'dead'
-      else l.kinds[l.last]::text
+      else l.kind::text
     end as state,
-    case
-      when l.kinds[l.last] in ('succeeded', 'dead_lettered', 'cancelled', 'discarded') then l.ats[l.last]
-    end as completed_at,
+    case when l.kind in ('succeeded', 'dead_lettered', 'cancelled', 'discarded') then l.ats[l.last] end as completed_at,
     l.ats[l.last] as updated_at,
     l.worker_id,
-    case
-      when l.kinds[l.last] in ('scheduled', 'retried') then (l.datas[l.last] ->> 'run_at')::timestamptz
-    end as run_at,
+    case when l.kind in ('scheduled', 'retried') then (l.datas[l.last] ->> 'run_at')::timestamptz end as run_at,
     l.ats[l.enqueued] as ready_at,
     l.ats[l.leased] as started_at,
     l.attempt,
     (l.datas[l.retried] ->> 'retry_count')::int as retry_count,
     (l.datas[l.requeued] ->> 'requeue_count')::int as requeue_count,
     l.ats[l.requeued] as requeued_at,
-    case when l.kinds[l.counted] = 'retried' then 0 else (l.datas[l.counted] ->> 'crash_count')::int end as crash_count,
+    case when l.counted = l.requeued then 0 else (l.datas[l.counted] ->> 'crash_count')::int end as crash_count,
     l.queue,
     l.priority,
     l.ats[1] as created_at,
@@ -67,10 +62,14 @@ jobs_news as materialized (
     request.schedule_id,
     coalesce(l.correlation_id, l.job_id::text) as correlation_id
   from jobs_lives l
-  -- Taken apart here: kept whole, the payloads of all new jobs would be.
-  left join lateral json_to_record(case when l.first = 1 then l.datas[1] end) as request (
-    type text, max_retries int, expires_at timestamptz, deadline timestamptz, schedule_id uuid
-  ) on true
+  left join lateral (
+    select r.*
+    from json_to_record(l.datas[1]) as r (
+      type text, max_retries int, expires_at timestamptz, deadline timestamptz, schedule_id uuid
+    )
+    where l.first = 1
+    offset 0  -- keeps the function from being called, and its answer from being kept, for jobs that are not new
+  ) as request on true
   order by l.job_id
 ),
 jobs_born as (

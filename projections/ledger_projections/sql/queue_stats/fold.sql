@@ -11,8 +11,8 @@ queue_stats_steps as (
     b.preceding_kind,
     b.kind = 'enqueued' and b.version > 1 and b.data ->> 'crash_count' is not null as crash_counted,
     case b.kind
-      when 'leased' then greatest(date_part('epoch', b.at - coalesce(b.preceding_at, b.ready_at::timestamptz)) * 1000, 0)
-      else b.duration_ms::float8
+      when 'leased' then greatest(date_part('epoch', b.at - b.became_ready_at) * 1000, 0)
+      else b.duration_ms
     end as milliseconds
   from batch b
   offset 0  -- each of these is worked out once, however often it is used below
