@@ -18,7 +18,7 @@ from psycopg.pq import TransactionStatus
 from ledger.appender import Appender
 from ledger.codec import decode, encode
 from ledger.errors import CorruptHistory
-from ledger.events import KINDS, NO_TRACE, Entry, Event, Leased, Priority, Trace
+from ledger.events import KINDS, NO_TRACE, Entry, Event, Kind, Leased, Priority, Trace
 from ledger.log import Append, Blocked, Conflict, Lease, Outcome, Recorded
 from ledger.runtime.clock import DatabaseClock
 from ledger.runtime.prepared import Prepared
@@ -42,15 +42,15 @@ LOCK_TIMEOUT = "50ms"
 _LOCK_TIMEOUT = LOCK_TIMEOUT.encode()
 _APPEND = statement("ledger", "append_events")
 _APPEND_HERE = Prepared("append_events", _APPEND, "rows", "lock_timeout", "first", "last")
+_COLUMNS = ("job_id", "kind", "queue", "priority", "actor", "data", "body", "meta")
+_APPEND_ONE = Prepared(
+    "append_event", statement("ledger", "append_event"), *_COLUMNS, "version", "after_kind", "nonce", "lock_timeout"
+)
 _LEASE = Prepared("lease_job", statement("ledger", "lease_job"), "job_id", "nonce", "worker_id", "lock_timeout")
 _LEASE_MANY = Prepared(
     "lease_jobs", statement("ledger", "lease_jobs"), "leases", "worker_id", "lock_timeout", "first", "last"
 )
-_OPEN = Prepared(
-    "open_job",
-    statement("ledger", "open_job"),
-    "job_id", "kind", "queue", "priority", "actor", "data", "body", "meta",
-)  # fmt: skip
+_OPEN = Prepared("open_job", statement("ledger", "open_job"), *_COLUMNS)
 _OPEN_MANY = Prepared("open_jobs", statement("ledger", "open_jobs"), "rows")
 _HISTORIES = statement("ledger", "select_histories")
 _NOW = statement("ledger", "select_now")
@@ -77,20 +77,9 @@ class PostgresLog:
             return append_on(connection, appends, LOCK_TIMEOUT)
 
     def _open(self, append: Append) -> Recorded:
-        (event,) = append.events
-        data, body = encode(event)
+        columns = _columns(append)
         with self._database.connection() as connection:
-            [(position, at)] = _OPEN.rows(
-                connection,
-                append.job_id.hex.encode(),
-                KINDS[type(event)].encode(),
-                append.queue.encode(),
-                b"%d" % append.priority,
-                append.actor.encode(),
-                orjson.dumps(data),
-                body,
-                None if append.trace is NO_TRACE else msgspec.json.encode(append.trace),
-            )
+            [(position, at)] = _OPEN.rows(connection, *columns)
         return _opened(append, position, at)
 
     def _open_many(self, appends: Sequence[Append]) -> list[Outcome]:
@@ -145,13 +134,23 @@ def append_on(connection: AnyConnection, appends: Sequence[Append], lock_timeout
 
 def _taken(connection: AnyConnection, appends: Sequence[Append], lock_timeout: str | None) -> Iterable[tuple[Any, ...]]:
     """Return job, position and time of each event that went in."""
+    at_rest = connection if isinstance(connection, psycopg.Connection) and _is_at_rest(connection) else None
+    limit = None if lock_timeout is None else lock_timeout.encode()
+    if at_rest and len(appends) == len(appends[0].events) == 1 and appends[0].after_kind:
+        return _append_one(at_rest, appends[0], appends[0].after_kind, limit)
     wanted = _spelled(appends)
     first, last = _ends([append.job_id.int for append in appends])
-    if isinstance(connection, psycopg.Connection) and _is_at_rest(connection):
-        limit = None if lock_timeout is None else lock_timeout.encode()
-        return _APPEND_HERE.rows(connection, wanted, limit, first, last)
+    if at_rest:
+        return _APPEND_HERE.rows(at_rest, wanted, limit, first, last)
     parameters = {"rows": wanted.decode(), "lock_timeout": lock_timeout, "first": first.decode(), "last": last.decode()}
     return connection.execute(_APPEND, parameters, binary=True).fetchall()
+
+
+def _append_one(
+    connection: psycopg.Connection[Any], append: Append, after: Kind, limit: bytes | None
+) -> Iterable[tuple[Any, ...]]:
+    version, nonce = b"%d" % (append.after_version + 1), None if append.nonce is None else append.nonce.encode()
+    return _APPEND_ONE.rows(connection, *_columns(append), version, after.encode(), nonce, limit)
 
 
 def _is_at_rest(connection: psycopg.Connection[Any]) -> bool:
@@ -229,6 +228,22 @@ def _outcome(append: Append, recorded: tuple[int, datetime] | None) -> Outcome:
     if recorded is None:
         return Conflict(append.job_id, append.after_version + 1)
     return Recorded(append.job_id, append.after_version + len(append.events), *recorded)
+
+
+def _columns(append: Append) -> Sequence[bytes | None]:
+    """Return the columns of an append's only event, as `_COLUMNS` names them."""
+    (event,) = append.events
+    data, body = encode(event)
+    return (
+        append.job_id.hex.encode(),
+        KINDS[type(event)].encode(),
+        append.queue.encode(),
+        b"%d" % append.priority,
+        append.actor.encode(),
+        orjson.dumps(data),
+        body,
+        None if append.trace is NO_TRACE else msgspec.json.encode(append.trace),
+    )
 
 
 def _spelled(appends: Sequence[Append]) -> bytes:

@@ -64,6 +64,8 @@ def statements(job: UUID) -> tuple[Hot, ...]:
         hot("ledger", "open_job", **born, body=None, meta=None),
         hot("ledger", "open_jobs", rows=text([born | {"data": {}}])),
         hot("ledger", "append_events", KEY, rows=text([death]), lock_timeout="1s", first=job, last=job),
+        hot("ledger", "append_event", KEY, **born | {"job_id": job, "kind": "discarded"}, body=None, meta=None,
+            version=5, after_kind="dead_lettered", nonce=None, lock_timeout="1s"),
         hot("ledger", "lease_job", KEY, job_id=job, nonce="n", worker_id="w", lock_timeout="1s"),
         hot("ledger", "lease_jobs", KEY, leases=text([{"job_id": job, "version": 1, "nonce": "n"}]), worker_id="w",
             lock_timeout="1s", first=job, last=job),

@@ -258,7 +258,9 @@ def test_a_history_touches_one_partition(planner: psycopg.Connection, job: UUID)
     assert len(touched) == 1
 
 
-@pytest.mark.parametrize("name", ["ledger/append_events", "ledger/lease_job", "ledger/lease_jobs"])
+@pytest.mark.parametrize(
+    "name", ["ledger/append_event", "ledger/append_events", "ledger/lease_job", "ledger/lease_jobs"]
+)
 def test_a_change_of_a_job_opens_the_week_of_its_birth_alone_by_a_plan_that_is_made_once(
     planner: psycopg.Connection, job: UUID, name: str
 ) -> None:
