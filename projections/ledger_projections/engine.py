@@ -89,6 +89,8 @@ class Engine:
         """One for each projection, while one of them fails."""
         self.rests = False
         """The dispatcher looks for us as well."""
+        self.gathers = False
+        """It has found something just now: a moment for what comes with it."""
         self._resting: dict[str, float] = {}
         """Which of those have failed at their last turn, and until when they are left alone."""
 
@@ -109,8 +111,9 @@ class Engine:
         trusted = time.monotonic() < self._trusted_until
         rested, self.rests = self.rests, True  # before we ask what is known: who learns more from here on rouses us
         known = self.rests = self._tail.is_known_to_be_read(self._place)
-        if rested and not known:
-            return False  # something has begun: a moment for what comes with it
+        self.gathers = rested and not known
+        if self.gathers:
+            return False
         if known and trusted:
             return False
         with self._database.connection() as connection:

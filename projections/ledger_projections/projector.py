@@ -42,8 +42,10 @@ DISPATCH_LAZIEST = timedelta(milliseconds=250)
 READ_MODEL_PAUSE = timedelta(milliseconds=250)
 """The same under load as when idle: a job that comes and goes between two looks costs one row, and a statement is
 planned once for all that has gathered. A full batch is followed at once."""
+READ_MODEL_GATHERS = timedelta(milliseconds=100)
+"""After the first event for a while: most jobs come and go in this time."""
 READ_MODEL_REST = timedelta(seconds=1)
-"""The same while the dispatcher of this process looks for them."""
+"""While the dispatcher of this process looks for them."""
 RENEWED_PAUSE = timedelta(hours=1)
 
 
@@ -91,13 +93,13 @@ class Projector:
         self._dispatch = _loop(
             Prepared(self.dispatcher, self.dispatcher.prepare), stop, DISPATCH_PAUSES, laziest=DISPATCH_LAZIEST
         )
-        self._models = models = Engine(database, *projections, end=end)
+        self._models = Engine(database, *projections, end=end)
         self._folding = Loop(
-            Prepared(models, models.prepare),
+            Prepared(self._models, self._models.prepare),
             stop,
             shortest=READ_MODEL_REST,
             longest=READ_MODEL_REST,
-            until_next=lambda: inf if models.rests else READ_MODEL_PAUSE.total_seconds(),
+            until_next=self._until_folding,
         )
         renewals = [lambda each=projection: self._renew(database, each) for projection in projections]
         self.loops = [
@@ -117,6 +119,11 @@ class Projector:
     def _grown(self) -> None:
         if self._models.rests:
             self._folding.rouse()
+
+    def _until_folding(self) -> float:
+        if self._models.rests:
+            return inf
+        return (READ_MODEL_GATHERS if self._models.gathers else READ_MODEL_PAUSE).total_seconds()
 
     def _look(self) -> None:
         self.dispatcher.expect()

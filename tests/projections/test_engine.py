@@ -575,9 +575,10 @@ def test_while_the_dispatcher_knows_of_nothing_new_the_engine_rests(pool, log):
     end.tell(add(log, mint()), "the dispatcher")
     assert grown == [True]
     assert notes.run_once() is False
-    assert not notes.rests
-    assert read_cursor(log, "notes").high == position  # what comes with it is waited for
+    assert (notes.rests, notes.gathers) == (False, True)
+    assert read_cursor(log, "notes").high == position
     notes.run_once()
+    assert not notes.gathers
     assert read_cursor(log, "notes").high == last_position(log)
 
 
