@@ -7,9 +7,9 @@ one it was written for (`ledger.upcasting`), and which of its errors are worth a
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
-from typing import Any, Generic, Literal, ParamSpec, TypeVar, get_args
+from typing import Any, Generic, Literal, NoReturn, ParamSpec, TypeVar, get_args
 
 from ledger.binding import OPTIONS, Binding
 from ledger.errors import UnknownType
@@ -93,39 +93,23 @@ class Handler(Generic[P, R]):
         return self._binding.encode(arguments)
 
 
-class Handlers(Mapping[str, Handler[..., Any]]):
-    """The types an application knows. Registering one twice is refused."""
+class Handlers(dict[str, Handler[..., Any]]):
+    """The types an application knows, for `add` alone to change. Registering one twice is refused, asking for one that
+    is not there raises UnknownType. A worker asks several times a job, so it is Python's own dictionary.
+    """
 
-    def __init__(self) -> None:
-        self._handlers: dict[str, Handler[..., Any]] = {}
-
-    def __getitem__(self, type_: str) -> Handler[..., Any]:
-        try:
-            return self._handlers[type_]
-        except KeyError:
-            raise UnknownType(type_, list(self._handlers)) from None
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._handlers)
-
-    def __len__(self) -> int:
-        return len(self._handlers)
-
-    def __contains__(self, type_: object) -> bool:
-        return type_ in self._handlers
-
-    def get(self, key: str, default: Any = None) -> Any:
-        return self._handlers.get(key, default)
+    def __missing__(self, type_: str) -> NoReturn:
+        raise UnknownType(type_, list(self))
 
     def can_run(self, job: Job) -> bool:
         """Say whether the type is known here, and its payload not of a version newer than the handler."""
-        handler = self._handlers.get(job.type)
+        handler = self.get(job.type)
         return handler is not None and job.payload_version <= handler.version
 
     def add(self, handler: Handler[..., Any]) -> None:
-        if handler.type in self._handlers:
+        if handler.type in self:
             raise ValueError(f"type {handler.type!r} is registered already; give one of the two another name")
-        self._handlers[handler.type] = handler
+        self[handler.type] = handler
 
 
 def callables(functions: Sequence[C]) -> Sequence[C]:

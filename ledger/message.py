@@ -34,12 +34,12 @@ def parse(fields: Mapping[bytes, bytes]) -> Message | None:
     """Return the message of a stream entry, or None for one that is not ours to understand."""
     try:
         found = Message(
-            UUID(fields[b"job"].decode()),
+            msgspec.convert(fields[b"job"].decode(), UUID),  # a fifth of what Python's own parser takes
             int(fields[b"version"]),
             int(fields.get(b"attempt", b"1")),
             fields[b"type"].decode(),
         )
-    except (KeyError, ValueError):
+    except (KeyError, ValueError, msgspec.ValidationError):
         return None
     # What no job can ever reach would be refused with all that it is asked for together with.
     return found if 1 <= found.version <= _LAST_VERSION else None

@@ -3,6 +3,8 @@
 The primary key (job_id, version) is the only concurrency control: an append goes in right after the event its writer
 saw or not at all. A batch travels as one JSON parameter, and each call is one statement and one round trip; appends
 that several threads want at once share one (`ledger.appender`).
+
+Jobs are told apart by their ids as numbers: a UUID is hashed and compared in Python, and each job is looked up often.
 """
 
 from __future__ import annotations
@@ -118,7 +120,7 @@ def append_on(connection: AnyConnection, appends: Sequence[Append], lock_timeout
     """
     if not appends:
         return []
-    if len({append.job_id for append in appends}) < len(appends):
+    if len({append.job_id.int for append in appends}) < len(appends):
         return _append_in_rounds(connection, appends, lock_timeout)
     try:
         taken = _taken(connection, appends, lock_timeout)
@@ -128,8 +130,8 @@ def append_on(connection: AnyConnection, appends: Sequence[Append], lock_timeout
         if len(appends) == 1:
             return [Blocked(appends[0].job_id, appends[0].after_version + 1)]
         return [o for half in _halves(appends) for o in append_on(connection, half, lock_timeout)]
-    recorded = {job_id: (position, at) for job_id, position, at in taken}  # of several events the last
-    return [_outcome(append, recorded.get(append.job_id)) for append in appends]
+    recorded = {job_id.int: (position, at) for job_id, position, at in taken}  # of several events the last
+    return [_outcome(append, recorded.get(append.job_id.int)) for append in appends]
 
 
 def _taken(connection: AnyConnection, appends: Sequence[Append], lock_timeout: str | None) -> Iterable[tuple[Any, ...]]:
@@ -200,15 +202,14 @@ def _leased(connection: psycopg.Connection[Any], leases: Sequence[Lease], worker
 
 def _with_leases(rows: Iterable[tuple[Any, ...]], leases: Iterable[Lease], worker_id: str) -> list[tuple[Entry, ...]]:
     """Return the histories that `lease_jobs` gave, each with the lease that it tells of in place."""
-    nonces = {(wish.job_id, wish.version): wish.nonce for wish in leases}
-    leased = {row[0]: row[12:] for row in rows}
+    nonces = {(wish.job_id.int, wish.version): wish.nonce for wish in leases}
     actor = f"worker:{worker_id}"
     histories: list[tuple[Entry, ...]] = []
-    for job_id, history in grouped(rows).items():
-        position, at = leased[job_id]
+    for history, (position, at) in _by_job(rows):
         last = history[-1]
+        job_id = last.job_id
         attempt = 1 + [type(entry.event) for entry in history].count(Leased)
-        event = Leased(worker_id, attempt, nonces[job_id, last.version], last.at)
+        event = Leased(worker_id, attempt, nonces[job_id.int, last.version], last.at)
         entry = Entry(position, at, job_id, last.version + 1, last.queue, last.priority, actor, event)
         histories.append((*history, entry))
     return histories
@@ -273,10 +274,20 @@ def _rows(append: Append) -> Iterable[dict[str, Any]]:
 
 def grouped(rows: Iterable[tuple[Any, ...]]) -> dict[UUID, tuple[Entry, ...]]:
     """Decode rows with the columns and the order of `select_histories`."""
-    jobs: dict[UUID, list[Entry]] = {}
+    return {history[0].job_id: tuple(history) for history, _ in _by_job(rows)}
+
+
+def _by_job(rows: Iterable[tuple[Any, ...]]) -> Iterable[tuple[list[Entry], tuple[Any, ...]]]:
+    """Return each job's events, and what its rows hold beyond them."""
+    jobs: dict[int, tuple[list[Entry], tuple[Any, ...]]] = {}
     for row in rows:
-        jobs.setdefault(row[0], []).append(_entry(*row[:12]))
-    return {job_id: tuple(history) for job_id, history in jobs.items()}
+        entry = _entry(*row[:12])
+        known = jobs.get(entry.job_id.int)
+        if known is None:
+            jobs[entry.job_id.int] = [entry], row[12:]
+        else:
+            known[0].append(entry)
+    return jobs.values()
 
 
 def _entry(

@@ -25,7 +25,6 @@ from ledger.verdicts import job_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from subprocess import Popen
-    from uuid import UUID
 
     from ledger.commands import Events
     from ledger.events import Entry
@@ -36,7 +35,8 @@ if TYPE_CHECKING:
     from ledger.notes import RunNotes
     from ledger_workers.board import Board
 
-    Histories = dict[UUID, tuple[Entry, ...]]
+    Histories = dict[int, tuple[Entry, ...]]
+    """By the job's id as a number: a UUID is hashed and compared in Python."""
 
 log = structlog.get_logger()
 
@@ -151,7 +151,7 @@ class Leases:
             self._doubted += wishes
             raise
         failpoints.hit("after_lease")
-        return self._runs(wishes, {history[0].job_id: history for history in histories})
+        return self._runs(wishes, {history[0].job_id.int: history for history in histories})
 
     def recover(self) -> list[Run]:
         """Return the runs of the leases in doubt that were granted. May raise Unavailable; then they stay in doubt."""
@@ -162,7 +162,8 @@ class Leases:
         histories, corrupt = readable(self._log, [wish.lease.job_id for wish in wishes])
         left = [wish for wish in wishes if (error := corrupt.get(wish.lease.job_id)) and not self._bury(wish, error)]
         self._doubted = left
-        return self._runs([wish for wish in wishes if wish not in left], histories)
+        known = {job_id.int: history for job_id, history in histories.items()}
+        return self._runs([wish for wish in wishes if wish not in left], known)
 
     def _runs(self, wishes: Sequence[_Wish], histories: Histories) -> list[Run]:
         runs: list[Run] = []
@@ -196,6 +197,6 @@ class Leases:
 
 
 def _granted(wish: _Wish, histories: Histories) -> tuple[Entry, ...] | None:
-    history = histories.get(wish.lease.job_id)
+    history = histories.get(wish.lease.job_id.int)
     last = history[-1].event if history else None
     return history if isinstance(last, Leased) and last.nonce == wish.lease.nonce else None
