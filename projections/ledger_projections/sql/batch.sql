@@ -1,16 +1,80 @@
 -- The batch that a turn has read, as the first of a statement's common table expressions; folds are the others.
 --   the batch, as `ledger.events_in` takes it
--- Each event with its neighbours in the job's life, in the order of job and version, so that no fold has to look for them
--- again, and with what more than one fold reads out of its JSON. What is said of the event before it, is known from the
--- batch, or by the rules, or looked up by key. Each column is written once an event and each JSON read from end to end, so
--- there is none that no fold wants.
+-- `batch` is the events themselves. What nothing reads is not worked out, and what nothing was found for is not looked for.
+with batch as not materialized (
+  select b.position, b.at, b.job_id, b.version, b.kind, b.priority, b.queue, b.actor, b.data, b.meta
+  from ledger.events_in(
+    %(born_from)s::uuid, %(born_to)s::uuid, %(low)s::bigint, %(high)s::bigint,
+    %(late)s::bigint[], %(holes)s::int8multirange, %(parked)s::uuid[]
+  ) as b
+),
+-- A row a job of the batch. Nearly all are plain: made ready as they were made, leased, succeeded, or as much of that as the
+-- batch has, each of it once. All that their events say is in this row, so folds need not go through the events themselves,
+-- with their neighbours, which costs several times as much. A fold takes the plain from here and the others from `eventful`.
+--   is_plain         else only `job_id` counts
+--   version          of its last event in the batch
+--   opened_at        of its first event, which also has `correlation_id` and, of its data, `request`: type, max_retries,
+--                    expires_at, deadline, schedule_id
+--   leased_at, worker_id, attempt, became_ready_at   of the lease; the last: when the job had become ready for it
+--   succeeded_at, duration_ms   of the success
+-- What is not in the batch is null.
+lives as materialized (
+  select
+    l.job_id, l.is_plain, l.version, l.queue, l.priority,
+    l.opened_at, l.request, l.correlation_id,
+    l.leased_at, l.worker_id, l.attempt,
+    case when l.is_plain and l.leased_at is not null then coalesce(
+      l.opened_at,
+      (l.lease ->> 'ready_at')::timestamptz,
+      -- Written before leases said it.
+      (select e.at from ledger.events e where e.job_id = l.job_id and e.version = l.lease_version - 1)
+    ) end as became_ready_at,
+    l.succeeded_at, l.duration_ms
+  from (
+    select
+      e.job_id,
+      bool_and(e.kind in ('leased', 'succeeded') or (e.kind = 'enqueued' and e.version = 1)) as is_plain,
+      max(e.version) as version,
+      max(e.queue) as queue,
+      max(e.priority) as priority,
+      max(e.at) filter (where e.version = 1) as opened_at,
+      -- Not the JSON itself: to gather it would copy the payload. To ask it for a member is to read it all, and hardly any
+      -- has the last three; the log spells names without escapes.
+      max(
+        case when e.version = 1 then array[
+          e.data ->> 'type',
+          e.data ->> 'max_retries',
+          case when strpos(e.data::text, '"expires_at"') > 0 then e.data ->> 'expires_at' end,
+          case when strpos(e.data::text, '"deadline"') > 0 then e.data ->> 'deadline' end,
+          case when strpos(e.data::text, '"schedule_id"') > 0 then e.data ->> 'schedule_id' end
+        ] end
+      ) as request,
+      max(e.meta ->> 'correlation_id') filter (where e.version = 1) as correlation_id,
+      max(e.at) filter (where e.kind = 'leased') as leased_at,
+      max(e.version) filter (where e.kind = 'leased') as lease_version,
+      (array_agg(e.data) filter (where e.kind = 'leased'))[1] as lease,
+      max(case when starts_with(e.actor, 'worker:') then substr(e.actor, 8) else e.data ->> 'worker_id' end)
+        filter (where e.kind = 'leased') as worker_id,
+      max(case e.version when 2 then 1 else (e.data ->> 'attempt')::int end)  -- nothing was run before a second event
+        filter (where e.kind = 'leased') as attempt,
+      max(e.at) filter (where e.kind = 'succeeded') as succeeded_at,
+      max((e.data ->> 'duration_ms')::float8) filter (where e.kind = 'succeeded') as duration_ms
+    from batch e
+    group by e.job_id
+  ) as l
+  order by l.job_id
+),
+-- Each event of the jobs that are not plain, with its neighbours in the job's life, in the order of job and version, so that
+-- no fold has to look for them again, and with what more than one fold reads out of its JSON. What is said of the event
+-- before it, is known from the batch, or by the rules, or looked up by key. Each column is written once an event and each
+-- JSON read from end to end, so there is none that no fold wants.
 --   data             but for `leased` and `succeeded`, of which all that counts is in other columns
 --   is_first         nothing of the job comes before it in the batch
 --   preceding_kind   null for the first event of a job
 --   became_ready_at  of a lease: when the job had
 --   next_ending      of the event after it, what says how a run ended: the duration of `succeeded`, the data of `failed` and
 --                    `enqueued`
-with batch as materialized (
+eventful as materialized (
   select
     w.position, w.job_id, w.version, w.kind, w.at, w.priority, w.queue, w.correlation_id,
     case when w.kind not in ('leased', 'succeeded') then w.data end as data,
@@ -26,7 +90,7 @@ with batch as materialized (
     end as preceding_kind,
     case w.kind when 'succeeded' then w.ending when 'failed' then w.data ->> 'duration_ms' end::float8 as duration_ms,
     case when w.kind = 'leased' then
-      case w.version when 2 then 1 else (w.data ->> 'attempt')::int end  -- nothing was run before a job's second event
+      case w.version when 2 then 1 else (w.data ->> 'attempt')::int end
     end as attempt,
     case when w.kind = 'leased' then
       case when starts_with(w.actor, 'worker:') then substr(w.actor, 8) else w.data ->> 'worker_id' end
@@ -34,7 +98,6 @@ with batch as materialized (
     case when w.kind = 'leased' then coalesce(
       w.preceding_at,
       (w.data ->> 'ready_at')::timestamptz,
-      -- Written before leases said it.
       (select e.at from ledger.events e where e.job_id = w.job_id and e.version = w.version - 1)
     ) end as became_ready_at
   from (
@@ -54,10 +117,10 @@ with batch as materialized (
           when b.kind = 'succeeded' then b.data ->> 'duration_ms'
           when b.kind = 'failed' or (b.kind = 'enqueued' and b.version > 1) then b.data::text
         end as ending
-      from ledger.events_in(
-        %(born_from)s::uuid, %(born_to)s::uuid, %(low)s::bigint, %(high)s::bigint,
-        %(late)s::bigint[], %(holes)s::int8multirange, %(parked)s::uuid[]
-      ) as b
+      from batch b
+      where exists (select from lives l where not l.is_plain)  -- else the events are not read again
+        -- `is true` makes it a set to look in for each event: no join, which is not known to be small.
+        and (b.job_id in (select l.job_id from lives l where not l.is_plain)) is true
     ) as e
     window job as (partition by e.job_id order by e.version)
   ) as w

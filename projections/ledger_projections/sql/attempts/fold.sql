@@ -32,9 +32,26 @@ attempts_opened as (
     r.next_at,
     greatest(date_part('epoch', r.at - r.became_ready_at) * 1000, 0),
     case r.next_kind when 'succeeded' then r.next_ending when 'failed' then r.next_ending::json ->> 'duration_ms' end::float8
-  from batch r
+  from eventful r
   where r.kind = 'leased'
-  order by r.job_id, r.version
+  union all
+  select
+    l.job_id,
+    l.version - (l.succeeded_at is not null)::int,
+    l.attempt,
+    l.queue,
+    l.priority,
+    case when l.succeeded_at is null then 'running' else 'succeeded' end,
+    null, null, null,
+    l.worker_id,
+    l.became_ready_at,
+    l.leased_at,
+    l.succeeded_at,
+    greatest(date_part('epoch', l.leased_at - l.became_ready_at) * 1000, 0),
+    l.duration_ms
+  from lives l
+  where l.is_plain and l.leased_at is not null
+  order by 1, 2
   returning started_at, state, duration_ms
 ),
 attempts_ends as (
@@ -52,8 +69,12 @@ attempts_ends as (
     case f.preceding_kind when 'leased' then f.at end as at,
     case when f.kind = 'failed' then f.data end as failure,
     f.duration_ms
-  from batch f
+  from eventful f
   where f.is_first and f.kind not in ('leased', 'retried', 'discarded') and f.preceding_kind in ('leased', 'failed')
+  union all
+  select l.job_id, l.version - 1, 'running', 'succeeded', l.succeeded_at, null, l.duration_ms
+  from lives l
+  where l.is_plain and l.leased_at is null and l.succeeded_at is not null
 ),
 attempts_closed as (
   update attempts a

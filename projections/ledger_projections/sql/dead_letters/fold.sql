@@ -1,9 +1,9 @@
 -- Folds a batch into `dead_letters`: a job that is dead at its end gets a row, one that was and is no longer loses it.
--- Deaths are few and their rows want much of the job's life, so that is read from the log, by key: all of it up to the
--- death is in this snapshot. Rows go in by job_id.
+-- No plain life has a death in it. Deaths are few and their rows want much of the job's life, so that is read from the log,
+-- by key: all of it up to the death is in this snapshot. Rows go in by job_id.
 dead_letters_latest as materialized (
   select distinct on (e.job_id) e.job_id, e.version, e.kind, e.at, e.priority, e.queue, e.data
-  from batch e
+  from eventful e
   where e.kind in ('dead_lettered', 'retried', 'discarded')
   order by e.job_id, e.version desc
 ),

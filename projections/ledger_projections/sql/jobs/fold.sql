@@ -1,8 +1,8 @@
 -- Folds a batch into `jobs` and `job_births`: one insert or update a job, whatever happened to it in between.
 -- A job whose first event is in the batch is new; of any other the row is there, and takes what the batch says anew: for
--- each column, what the last event says that sets it. A job's events are gathered in arrays, in the order of their versions,
--- so that the JSON is read once a job, of the events that count. `enqueued`, `leased`, … are the places of the last event
--- of that kind. Rows go in by job_id.
+-- each column, what the last event says that sets it. Of jobs that are not plain, the events are gathered in arrays, in the
+-- order of their versions, so that the JSON is read once a job, of the events that count. `enqueued`, `leased`, … are the
+-- places of the last event of that kind. Rows go in by job_id.
 jobs_lives as (
   select
     e.job_id,
@@ -27,50 +27,73 @@ jobs_lives as (
         or (e.kind = 'retried' and e.data ->> 'requeue_count' is not null)
         or (e.kind = 'enqueued' and e.version > 1 and e.data ->> 'crash_count' is not null)
     ) as counted
-  from batch e
+  from eventful e
   group by e.job_id
 ),
 jobs_news as materialized (
   select
-    l.job_id,
-    l.first = 1 as opened,
-    l.first + l.last - 1 as version,
-    case l.kind
-      when 'enqueued' then 'ready'
-      when 'leased' then 'running'
-      when 'retried' then 'retrying'
-      when 'dead_lettered' then 'dead'
-      else l.kind::text
-    end as state,
-    case when l.kind in ('succeeded', 'dead_lettered', 'cancelled', 'discarded') then l.ats[l.last] end as completed_at,
-    l.ats[l.last] as updated_at,
-    l.worker_id,
-    case when l.kind in ('scheduled', 'retried') then (l.datas[l.last] ->> 'run_at')::timestamptz end as run_at,
-    l.ats[l.enqueued] as ready_at,
-    l.ats[l.leased] as started_at,
-    l.attempt,
-    (l.datas[l.retried] ->> 'retry_count')::int as retry_count,
-    (l.datas[l.requeued] ->> 'requeue_count')::int as requeue_count,
-    l.ats[l.requeued] as requeued_at,
-    case when l.counted = l.requeued then 0 else (l.datas[l.counted] ->> 'crash_count')::int end as crash_count,
-    l.queue,
-    l.priority,
-    l.ats[1] as created_at,
-    request.type,
-    request.max_retries,
-    least(request.expires_at, request.deadline) as expires_at,
-    request.schedule_id,
-    coalesce(l.correlation_id, l.job_id::text) as correlation_id
-  from jobs_lives l
-  left join lateral (
-    select r.*
-    from json_to_record(l.datas[1]) as r (
-      type text, max_retries int, expires_at timestamptz, deadline timestamptz, schedule_id uuid
-    )
-    where l.first = 1
-    offset 0  -- keeps the function from being called, and its answer from being kept, for jobs that are not new
-  ) as request on true
-  order by l.job_id
+    n.job_id, n.opened, n.version, n.state, n.completed_at, n.updated_at, n.worker_id, n.run_at, n.ready_at, n.started_at,
+    n.attempt, n.retry_count, n.requeue_count, n.requeued_at, n.crash_count, n.queue, n.priority, n.created_at,
+    coalesce(n.correlation_id, n.job_id::text) as correlation_id,
+    n.request[1] as type,
+    n.request[2]::int as max_retries,
+    least(n.request[3]::timestamptz, n.request[4]::timestamptz) as expires_at,
+    n.request[5]::uuid as schedule_id
+  from (
+    select
+      l.job_id,
+      l.first = 1 as opened,
+      l.first + l.last - 1 as version,
+      case l.kind
+        when 'enqueued' then 'ready'
+        when 'leased' then 'running'
+        when 'retried' then 'retrying'
+        when 'dead_lettered' then 'dead'
+        else l.kind::text
+      end as state,
+      case when l.kind in ('succeeded', 'dead_lettered', 'cancelled', 'discarded') then l.ats[l.last] end as completed_at,
+      l.ats[l.last] as updated_at,
+      l.worker_id,
+      case when l.kind in ('scheduled', 'retried') then (l.datas[l.last] ->> 'run_at')::timestamptz end as run_at,
+      l.ats[l.enqueued] as ready_at,
+      l.ats[l.leased] as started_at,
+      l.attempt,
+      (l.datas[l.retried] ->> 'retry_count')::int as retry_count,
+      (l.datas[l.requeued] ->> 'requeue_count')::int as requeue_count,
+      l.ats[l.requeued] as requeued_at,
+      case when l.counted = l.requeued then 0 else (l.datas[l.counted] ->> 'crash_count')::int end as crash_count,
+      l.queue,
+      l.priority,
+      l.ats[1] as created_at,
+      case when l.first = 1 then array[
+        l.datas[1] ->> 'type', l.datas[1] ->> 'max_retries', l.datas[1] ->> 'expires_at', l.datas[1] ->> 'deadline',
+        l.datas[1] ->> 'schedule_id'
+      ] end as request,
+      l.correlation_id
+    from jobs_lives l
+    union all
+    select
+      l.job_id,
+      l.opened_at is not null,
+      l.version,
+      case when l.succeeded_at is not null then 'succeeded' when l.leased_at is not null then 'running' else 'ready' end,
+      l.succeeded_at,
+      coalesce(l.succeeded_at, l.leased_at, l.opened_at),
+      case when l.succeeded_at is null then l.worker_id end,
+      null,
+      l.opened_at,
+      l.leased_at,
+      l.attempt,
+      null, null, null, null,
+      l.queue,
+      l.priority,
+      l.opened_at,
+      l.request,
+      l.correlation_id
+    from lives l
+    where l.is_plain
+  ) as n
+  order by n.job_id
 ),
 jobs_born as (
   insert into job_births (job_id, created_at, type, queue, priority, correlation_id, schedule_id)

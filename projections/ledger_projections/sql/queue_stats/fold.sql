@@ -14,8 +14,32 @@ queue_stats_steps as (
       when 'leased' then greatest(date_part('epoch', b.at - b.became_ready_at) * 1000, 0)
       else b.duration_ms
     end as milliseconds
-  from batch b
+  from eventful b
   offset 0  -- each of these is worked out once, however often it is used below
+),
+-- Of plain lives one tally a life is enough, however many of its events are in the batch.
+queue_stats_plain as (
+  select
+    l.queue,
+    l.priority,
+    date_bin('1 minute', l.opened_at, 'epoch') as opened,
+    date_bin('1 minute', l.leased_at, 'epoch') as leased,
+    date_bin('1 minute', l.succeeded_at, 'epoch') as succeeded,
+    case when l.wait_ms is not null then floor(ln(greatest(l.wait_ms, 0.001)) * 11.541560327111707) end as wait_bucket,
+    case when l.duration_ms is not null then floor(ln(greatest(l.duration_ms, 0.001)) * 11.541560327111707) end as run_bucket,
+    count(*) as count,
+    max(l.wait_ms) as wait_max_ms,
+    max(l.duration_ms) as run_max_ms
+  from (
+    select
+      l.*,
+      case
+        when l.leased_at is not null then greatest(date_part('epoch', l.leased_at - l.became_ready_at) * 1000, 0)
+      end as wait_ms
+    from lives l
+    where l.is_plain
+  ) as l
+  group by 1, 2, 3, 4, 5, 6, 7
 ),
 queue_stats_tally as materialized (
   select
@@ -27,6 +51,16 @@ queue_stats_tally as materialized (
     max(s.milliseconds) as max_ms
   from queue_stats_steps s
   group by 1, 2, 3, 4, 5, 6, 7
+  union all
+  select p.queue, p.priority, e.minute, e.kind, e.preceding_kind, false, e.bucket, p.count, e.max_ms
+  from queue_stats_plain p
+  cross join lateral (
+    values
+      ('enqueued'::ledger.event_kind, null::ledger.event_kind, p.opened, null::float8, null::float8),
+      ('leased', 'enqueued', p.leased, p.wait_bucket, p.wait_max_ms),
+      ('succeeded', 'leased', p.succeeded, p.run_bucket, p.run_max_ms)
+  ) as e (kind, preceding_kind, minute, bucket, max_ms)
+  where e.minute is not null
 ),
 queue_stats_counts as (
   insert into queue_counts as c (queue, priority, state, count)
