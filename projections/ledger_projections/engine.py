@@ -43,9 +43,12 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-BATCH_SIZE = 10_000
-"""Events a turn: large enough for what gathers between two turns under load, small enough to stay within `work_mem`, or
-nearly."""
+BATCH_SIZE = 25_000
+"""Events a turn: large enough for what gathers between two turns under load, small enough to stay within the memory
+that `take_turn` allows, or nearly."""
+MUCH = 2_500
+"""Events that make it worth while to let more gather before the next turn: thousands of jobs are on their way then, and
+whichever of them begins in one turn's batch and ends in another's has its rows written twice."""
 
 LOOK_INTERVAL = 2.0
 """Seconds for which the cursor in memory is trusted."""
@@ -91,6 +94,8 @@ class Engine:
         """The dispatcher looks for us as well."""
         self.gathers = False
         """It has found something just now: a moment for what comes with it."""
+        self.had_much = False
+        """In its last turn that found anything."""
         self._resting: dict[str, float] = {}
         """Which of those have failed at their last turn, and until when they are left alone."""
 
@@ -161,6 +166,8 @@ class Engine:
         for turn in taken:
             places.setdefault(turn.cursor, []).append(turn)
         read = [self._read(connection, turns) for turns in places.values()]
+        if counts := [seen.count for _, seen in read if not seen.empty]:
+            self.had_much = max(counts) >= MUCH
         if len(read) == 1 and len(taken) == len(self._projections):
             self._place, seen = read[0]
             if seen.empty:

@@ -1,8 +1,8 @@
 """The projector: a loop for the read models and one for dispatch, and an ear for the wake-up call.
 
-Only dispatch is woken, for a worker waits at the other end; read models look by themselves four times a second, and so
-fold many events at a time. A read model that an older version of the code has filled is rebuilt by a loop of its own,
-while readers go on with the old one and the other read models with the log. Every loop waits for its servers: the
+Only dispatch is woken, for a worker waits at the other end; read models look by themselves two to four times a second,
+and so fold many events at a time. A read model that an older version of the code has filled is rebuilt by a loop of its
+own, while readers go on with the old one and the other read models with the log. Every loop waits for its servers: the
 projector may start before them.
 """
 
@@ -40,8 +40,10 @@ from then on we look at growing intervals: a short transaction is picked up with
 DISPATCH_LAZIEST = timedelta(milliseconds=250)
 """Between two looks when nobody has told us anything for ten seconds; reached little by little."""
 READ_MODEL_PAUSE = timedelta(milliseconds=250)
-"""The same under load as when idle: a job that comes and goes between two looks costs one row, and a statement is
-planned once for all that has gathered. A full batch is followed at once."""
+"""A job that comes and goes between two looks costs one row, and a statement is planned once for all that has gathered.
+A full batch is followed at once."""
+READ_MODEL_PAUSE_AFTER_MUCH = timedelta(milliseconds=500)
+"""While thousands of events come between two turns."""
 READ_MODEL_GATHERS = timedelta(milliseconds=100)
 """After the first event for a while: most jobs come and go in this time."""
 READ_MODEL_REST = timedelta(seconds=1)
@@ -123,7 +125,9 @@ class Projector:
     def _until_folding(self) -> float:
         if self._models.rests:
             return inf
-        return (READ_MODEL_GATHERS if self._models.gathers else READ_MODEL_PAUSE).total_seconds()
+        if self._models.gathers:
+            return READ_MODEL_GATHERS.total_seconds()
+        return (READ_MODEL_PAUSE_AFTER_MUCH if self._models.had_much else READ_MODEL_PAUSE).total_seconds()
 
     def _look(self) -> None:
         self.dispatcher.expect()

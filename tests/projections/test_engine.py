@@ -582,6 +582,16 @@ def test_while_the_dispatcher_knows_of_nothing_new_the_engine_rests(pool, log):
     assert read_cursor(log, "notes").high == last_position(log)
 
 
+def test_a_turn_says_whether_it_had_much_until_one_finds_little(pool, log, notes, monkeypatch):
+    monkeypatch.setattr(engine, "MUCH", 3)
+    assert not notes.had_much
+    for count, much in ((2, False), (3, True), (0, True), (1, False)):
+        for _ in range(count):
+            add(log, mint())
+        drain(notes)
+        assert notes.had_much is much, count
+
+
 def test_a_cursor_that_was_set_back_behind_our_back_is_noticed(pool, log, notes, monkeypatch):
     monkeypatch.setattr(engine, "LOOK_INTERVAL", 0.0)
     add(log, mint())

@@ -11,6 +11,7 @@ import psycopg
 import pytest
 import redis
 from ledger_migrations.migrate import migrate
+from ledger_projections import engine
 from ledger_projections.builtin import PROJECTIONS
 from ledger_projections.filters import JobFilter
 from ledger_projections.jobs import JOBS
@@ -69,6 +70,24 @@ def test_an_enqueued_job_is_dispatched_and_listed(database, pool, redis_url):
         assert job.id == job_id
         eventually(lambda: all(lag.events == 0 for lag in queries.lag().values()))
     app.close()
+
+
+def test_read_models_let_more_gather_while_thousands_of_events_come(pool, redis_url, monkeypatch):
+    """And no longer: what nobody waits for together is folded a quarter of a second later."""
+    monkeypatch.setattr(engine, "MUCH", 30)
+    lives = Lives(pool)
+    projector = Projector(pool, redis_url, threading.Event())
+    projector._folding.service.run_once()
+    waits = []
+    for count in (0, 29, 30, 1):
+        for _ in range(count):
+            lives.enqueue()
+        while projector._folding.service.run_once():
+            pass
+        projector._models.rests = projector._models.gathers = False
+        waits.append(projector._until_folding())
+    projector.dispatcher.close()
+    assert waits == [0.25, 0.25, 0.5, 0.25]
 
 
 def test_read_models_of_an_older_version_are_rebuilt(database, pool, redis_url):

@@ -5,7 +5,7 @@
 -- taken, so a cursor may be one that has moved since: moving it again then fails.
 -- A session that stops in the middle of its turn is ended by the server, so that another can take over. The commit waits
 -- for no disk: what a turn writes can be made again from the log. The log is read by index, whatever the planner last
--- heard of the size of a partition.
+-- heard of the size of a partition; a batch has memory enough not to be written to files.
 with turns as materialized (
   select
     name as projection,
@@ -17,6 +17,7 @@ relaxed as materialized (
     set_config('idle_in_transaction_session_timeout', '30s', true) as limited,
     set_config('synchronous_commit', 'off', true) as relaxed,
     set_config('enable_seqscan', 'off', true) as indexed,
+    set_config('work_mem', '32MB', true) as roomy,
     set_config('lock_timeout', coalesce(%(lock_wait)s, current_setting('lock_timeout')), true) as hurried
 )
 select
@@ -27,4 +28,4 @@ from turns t
 cross join relaxed r
 cross join pg_control_system() as s
 join ledger.cursors c on c.projection = t.projection and c.generation = %(generation)s
-where t.held and r.limited is not null and r.relaxed is not null and r.indexed is not null and r.hurried is not null
+where t.held and r.limited is not null and r.relaxed is not null and r.indexed is not null and r.roomy is not null and r.hurried is not null
