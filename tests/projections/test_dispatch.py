@@ -124,6 +124,37 @@ def test_a_batch_smaller_than_the_backlog_is_followed_at_once_by_the_next(
         assert dispatched(redis_url) == jobs
 
 
+def test_what_needs_no_message_is_read_in_larger_batches_until_something_does(
+    database: str, redis_url: str, lives: Lives
+) -> None:
+    with dispatching(database, redis_url, batch_size=10) as dispatcher:
+        for _ in range(35):
+            lives.run(lives.enqueue())  # three events each, of which none is still to be dispatched
+        assert _turns(dispatcher) == [10, 20, 40, 35]
+        jobs = enqueue(lives.log, 45)
+        assert _turns(dispatcher) == [40, 5]
+        enqueue(lives.log, 12)
+        assert _turns(dispatcher) == [10, 2]
+        assert dispatched(redis_url)[: len(jobs)] == jobs
+
+
+def _turns(dispatcher: Dispatcher) -> list[int]:
+    """Turn it until there is nothing left to do, and return how many events each turn has read."""
+    read: list[int] = []
+    for _ in range(100):
+        before = _high(dispatcher)
+        dispatcher.run_once()
+        if _high(dispatcher) == before:
+            return read
+        read.append(_high(dispatcher) - before)
+    raise AssertionError("still busy")
+
+
+def _high(dispatcher: Dispatcher) -> int:
+    assert dispatcher._cursor is not None
+    return dispatcher._cursor.high
+
+
 def test_an_event_that_commits_late_is_dispatched_late_and_not_lost(
     dispatcher: Dispatcher, lives: Lives, database: str, redis_url: str
 ) -> None:

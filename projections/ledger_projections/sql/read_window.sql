@@ -3,20 +3,25 @@
 --   limit   how many events at most
 -- Also returns the snapshot's xmin: every transaction below it has ended. The partitions' indexes on position are merged
 -- in order; no row is visited.
-with positions as (
+with positions as materialized (
   select e.position
   from ledger.events e
   where e.position > %(high)s
   order by e.position
   limit %(limit)s
 ),
-steps as (
-  select p.position, lag(p.position, 1, %(high)s::bigint) over (order by p.position) as previous
-  from positions p
+extent as (
+  select count(*) as count, coalesce(max(p.position), %(high)s::bigint) as high from positions p
 )
 select
   pg_snapshot_xmin(pg_current_snapshot())::text::bigint as xmin,
-  count(*) as count,
-  coalesce(max(s.position), %(high)s::bigint) as high,
-  range_agg(int8range(s.previous + 1, s.position)) filter (where s.position > s.previous + 1) as gaps
-from steps s
+  x.count,
+  x.high,
+  (
+    select range_agg(int8range(s.previous + 1, s.position)) filter (where s.position > s.previous + 1)
+    from (
+      select p.position, lag(p.position, 1, %(high)s::bigint) over (order by p.position) as previous from positions p
+    ) as s
+    where x.high - %(high)s::bigint > x.count  -- else there are none, as nearly always
+  ) as gaps
+from extent x

@@ -26,12 +26,21 @@ late as materialized (
     offset 0  -- a look-up by index for each hole, never a join over the log
   ) as e
 ),
+extent as materialized (
+  select count(*) as count, coalesce(max(a.position), %(high)s::bigint) as high from above a
+),
 seen as materialized (
   select
     pg_snapshot_xmin(pg_current_snapshot())::text::bigint as xmin,
-    count(s.position) as count,
-    coalesce(max(s.position), %(high)s::bigint) as high,
-    range_agg(int8range(s.previous + 1, s.position)) filter (where s.position > s.previous + 1) as gaps,
+    x.count,
+    x.high,
+    (
+      select range_agg(int8range(s.previous + 1, s.position)) filter (where s.position > s.previous + 1)
+      from (
+        select a.position, lag(a.position, 1, %(high)s::bigint) over (order by a.position) as previous from above a
+      ) as s
+      where x.high - %(high)s::bigint > x.count  -- else there are none, as nearly always
+    ) as gaps,
     (select array_agg(l.position order by l.position) from late l) as late,
     (
       select a.job_id || ':' || a.version || ':' || (extract(epoch from a.at) * 1000000)::bigint
@@ -40,9 +49,7 @@ seen as materialized (
       order by a.position desc
       limit 1
     ) as newest
-  from (
-    select a.position, lag(a.position, 1, %(high)s::bigint) over (order by a.position) as previous from above a
-  ) as s
+  from extent x
 ),
 ready as (
   select e.position, e.queue, e.priority, e.job_id, e.version, m.attempt, m.type
