@@ -34,8 +34,9 @@ R = TypeVar("R")
 
 log = structlog.get_logger()
 
-LARGEST = 1000
-"""Appends in a group, but for one call that brings more."""
+LARGEST = 300
+"""Appends in a group, but for one call that brings more. Larger ones save next to nothing, and those who write them and
+those who bring them wait for each other longer."""
 
 _PUT_OFF_LOOK = 0.2
 _FIRST_PAUSE = 0.1

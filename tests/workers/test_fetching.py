@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import redis
 from ledger_projections.builtin import PROJECTIONS
 from ledger_projections.engine import Engine
+from ledger_workers import fetcher
+from ledger_workers.leases import Leases, Run
 from ledger_workers.metrics import Meters
 from ledger_workers.ready import Ready
 from prometheus_client import CollectorRegistry
@@ -20,6 +22,8 @@ from ledger.runtime.database import Database
 from tests.support.working import depth, dispatch, ended, kinds, ledger_on, send, until, working
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import pytest
 
     from ledger import Ledger
@@ -46,6 +50,29 @@ def test_t6_d16_d20_duplicate_stale_and_forged_messages_make_one_run(ledger: Led
         until(lambda: depth(ledger) == 0)
     assert runs == [1]
     assert kinds(ledger, job_id) == [Kind.ENQUEUED, Kind.LEASED, Kind.SUCCEEDED]
+
+
+def test_one_statement_leases_a_limited_number(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many places are free: who leases and who records would wait for each other."""
+    sizes: list[int] = []
+    take = Leases.take
+
+    def counted(leases: Leases, messages: Iterable[Message]) -> list[Run]:
+        wanted = list(messages)
+        sizes.append(len(wanted))
+        return take(leases, wanted)
+
+    monkeypatch.setattr(fetcher, "_MOST_AT_ONCE", 5)
+    monkeypatch.setattr(Leases, "take", counted)
+    jobs = [ledger.enqueue("one") for _ in range(23)]
+    for job_id in jobs:
+        dispatch(ledger, job_id)
+    ledger.job("one")(lambda: None)
+    with working(ledger, concurrency=20):
+        for job_id in jobs:
+            ended(ledger, job_id)
+    assert max(sizes) == 5
+    assert sum(sizes) >= len(jobs)
 
 
 def test_t6_a_forged_message_hides_no_true_one(ledger: Ledger) -> None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from ledger import commands
+from ledger.appender import LARGEST
 from ledger.errors import Unavailable
 from ledger_workers.pauses import LOOK_EVERY
 
@@ -40,6 +41,8 @@ log = structlog.get_logger()
 _FIRST_PAUSE = 0.2
 _LONGEST_PAUSE = 5.0
 _LONGEST_WAIT_FOR_A_SLOT = 0.5
+_MOST_AT_ONCE = LARGEST
+"""Jobs in a leasing statement: what it brings, the other end puts on record in groups of this size."""
 _HEAD_START = 100e-6
 """Seconds that the thread of a single job is given to wake: else it waits for the interpreter until we wait again."""
 
@@ -122,7 +125,7 @@ class Fetcher:
             if not batch:
                 return
             with self._leasing:  # taken before others may read: jobs are leased in the order of their messages
-                if len(batch) > self._slots.concurrency:
+                if self._slots.are_ahead:
                     reading.close()
                 self._lease_all(batch)
 
@@ -142,7 +145,7 @@ class Fetcher:
 
     def _next(self) -> list[Delivery]:
         """Return the messages of the jobs to lease now, with a slot taken for each."""
-        free = self._slots.wait(_LONGEST_WAIT_FOR_A_SLOT)
+        free = min(self._slots.wait(_LONGEST_WAIT_FOR_A_SLOT), _MOST_AT_ONCE)
         self._board.beat(self._slots.held)
         if self._stop.is_set():
             return []

@@ -43,6 +43,11 @@ class Slots:
     def held(self) -> int:
         return self._held
 
+    @property
+    def are_ahead(self) -> bool:
+        """Whether more is held than runs at once."""
+        return self._held > self.concurrency
+
     def wait(self, timeout: float) -> int:
         """Return how many are free, waiting for one as long as none is."""
         with self._condition:
