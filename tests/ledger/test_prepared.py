@@ -105,6 +105,8 @@ def test_it_takes_and_gives_more_than_a_socket_does(database):
 
 
 def test_ctrl_c_ends_a_statement_that_waits(database):
+    # A shell that starts this in the background lets it ignore the signal.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     words = Prepared("word", b"insert into words values (%(word)s) returning word", "word")
     with psycopg.connect(database, autocommit=True) as one, psycopg.connect(database, autocommit=True) as other:
         one.execute("create table words (word text)")
@@ -129,6 +131,7 @@ def test_ctrl_c_ends_a_statement_that_waits(database):
         while other.execute(gone, [pid]).fetchone() is not None:
             pass
         assert other.execute("select word from words").fetchall() == [("first",)]
+    signal.signal(signal.SIGINT, before)
 
 
 def test_a_question_may_be_answered_by_several_numbers(database):
