@@ -11,10 +11,10 @@ with batch as not materialized (
 -- A row a job of the batch. Nearly all are plain: made ready as they were made, leased, succeeded, or as much of that as the
 -- batch has, each of it once. All that their events say is in this row, so folds need not go through the events themselves,
 -- with their neighbours, which costs several times as much. A fold takes the plain from here and the others from `eventful`.
+-- A request so long that it lies apart from its row is not carried along here, and its job is not plain.
 --   is_plain         else only `job_id` counts
 --   version          of its last event in the batch
---   opened_at        of its first event, which also has `correlation_id` and, of its data, `request`: type, max_retries,
---                    expires_at, deadline, schedule_id
+--   opened_at        of its first event, which also has `request` and `correlation_id`
 --   leased_at, worker_id, attempt, became_ready_at   of the lease; the last: when the job had become ready for it
 --   succeeded_at, duration_ms   of the success
 -- What is not in the batch is null.
@@ -22,41 +22,44 @@ lives as materialized (
   select
     l.job_id, l.is_plain, l.version, l.queue, l.priority,
     l.opened_at, l.request, l.correlation_id,
-    l.leased_at, l.worker_id, l.attempt,
+    l.leased_at,
+    case when starts_with(l.leased_by, 'worker:') then substr(l.leased_by, 8) else l.lease ->> 'worker_id' end as worker_id,
+    case
+      when not l.is_plain or l.leased_at is null then null
+      when l.version - (l.succeeded_at is not null)::int = 2 then 1  -- nothing was run before a job's second event
+      else (l.lease ->> 'attempt')::int
+    end as attempt,
     case when l.is_plain and l.leased_at is not null then coalesce(
       l.opened_at,
       (l.lease ->> 'ready_at')::timestamptz,
       -- Written before leases said it.
-      (select e.at from ledger.events e where e.job_id = l.job_id and e.version = l.lease_version - 1)
+      (
+        select e.at
+        from ledger.events e
+        where e.job_id = l.job_id and e.version = l.version - (l.succeeded_at is not null)::int - 1
+      )
     ) end as became_ready_at,
     l.succeeded_at, l.duration_ms
   from (
     select
       e.job_id,
-      bool_and(e.kind in ('leased', 'succeeded') or (e.kind = 'enqueued' and e.version = 1)) as is_plain,
+      bool_and(
+        case e.kind
+          when 'leased' then true
+          when 'succeeded' then true
+          when 'enqueued' then e.version = 1 and pg_column_size(e.data) < 2000
+          else false
+        end
+      ) as is_plain,
       max(e.version) as version,
       max(e.queue) as queue,
       max(e.priority) as priority,
       max(e.at) filter (where e.version = 1) as opened_at,
-      -- Not the JSON itself: to gather it would copy the payload. To ask it for a member is to read it all, and hardly any
-      -- has the last three; the log spells names without escapes.
-      max(
-        case when e.version = 1 then array[
-          e.data ->> 'type',
-          e.data ->> 'max_retries',
-          case when strpos(e.data::text, '"expires_at"') > 0 then e.data ->> 'expires_at' end,
-          case when strpos(e.data::text, '"deadline"') > 0 then e.data ->> 'deadline' end,
-          case when strpos(e.data::text, '"schedule_id"') > 0 then e.data ->> 'schedule_id' end
-        ] end
-      ) as request,
+      (array_agg(e.data) filter (where e.version = 1 and pg_column_size(e.data) < 2000))[1] as request,
       max(e.meta ->> 'correlation_id') filter (where e.version = 1) as correlation_id,
       max(e.at) filter (where e.kind = 'leased') as leased_at,
-      max(e.version) filter (where e.kind = 'leased') as lease_version,
+      max(e.actor) filter (where e.kind = 'leased') as leased_by,
       (array_agg(e.data) filter (where e.kind = 'leased'))[1] as lease,
-      max(case when starts_with(e.actor, 'worker:') then substr(e.actor, 8) else e.data ->> 'worker_id' end)
-        filter (where e.kind = 'leased') as worker_id,
-      max(case e.version when 2 then 1 else (e.data ->> 'attempt')::int end)  -- nothing was run before a second event
-        filter (where e.kind = 'leased') as attempt,
       max(e.at) filter (where e.kind = 'succeeded') as succeeded_at,
       max((e.data ->> 'duration_ms')::float8) filter (where e.kind = 'succeeded') as duration_ms
     from batch e

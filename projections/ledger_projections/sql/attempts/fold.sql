@@ -2,7 +2,7 @@
 -- too, and the ends of runs that had begun before it.
 -- A run is opened by `leased`, and closed by the event right after it; when that is `failed`, the event after says whether
 -- the job was given up with it. So of the earlier runs, only the first event that a job has in the batch can tell the end.
--- Rows go in by key.
+-- Rows go in by key, those of plain jobs last.
 attempts_opened as (
   insert into attempts (
     job_id, lease_version, attempt, queue, priority, state, error_type, error_message, stack_trace, worker_id,
@@ -51,7 +51,6 @@ attempts_opened as (
     l.duration_ms
   from lives l
   where l.is_plain and l.leased_at is not null
-  order by 1, 2
   returning started_at, state, duration_ms
 ),
 attempts_ends as (
