@@ -128,4 +128,6 @@ def test_of_a_first_lease_right_after_its_birth_nothing_is_read(log, lease):
     write(log, [("enqueued", REQUEST), ("leased", lease), ("succeeded", SUCCESS)])
     fold(log, Batch(0, 3))
     assert log.execute("select count(*) from ledger.parked").fetchone() == (0,)
-    assert log.execute("select attempt, worker_id, state from ledger_next.attempts").fetchall() == [(1, "w", "succeeded")]
+    assert log.execute("select attempt, worker_id, state from ledger_next.attempts").fetchall() == [
+        (1, "w", "succeeded")
+    ]
