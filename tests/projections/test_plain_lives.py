@@ -47,7 +47,8 @@ def write(log: psycopg.Connection, events: list[tuple[str, str]], actor: str = "
     job_id = mint()
     for version, (kind, data) in enumerate(events, 1):
         log.execute(
-            "insert into ledger.events (job_id, version, kind, queue, priority, actor, data) values (%s, %s, %s, 'q', 2, %s, %s)",
+            "insert into ledger.events (job_id, version, kind, queue, priority, actor, data)"
+            " values (%s, %s, %s, 'q', 2, %s, %s)",
             [job_id, version, kind, actor, data],
         )
 
