@@ -11,7 +11,8 @@ with batch as not materialized (
 -- A row a job of the batch. Nearly all are plain: made ready as they were made, leased, succeeded, or as much of that as the
 -- batch has, each of it once. All that their events say is in this row, so folds need not go through the events themselves,
 -- with their neighbours, which costs several times as much. A fold takes the plain from here and the others from `eventful`.
--- A request so long that it lies apart from its row is not carried along here, and its job is not plain.
+-- A request so long that it lies apart from its row, from about 2,000 bytes on, is not carried along here, and its job is
+-- not plain.
 --   is_plain         else only `job_id` counts
 --   version          of its last event in the batch
 --   opened_at        of its first event, which also has `request` and `correlation_id`
@@ -23,7 +24,9 @@ lives as materialized (
     l.job_id, l.is_plain, l.version, l.queue, l.priority,
     l.opened_at, l.request, l.correlation_id,
     l.leased_at,
-    case when starts_with(l.leased_by, 'worker:') then substr(l.leased_by, 8) else l.lease ->> 'worker_id' end as worker_id,
+    case
+      when starts_with(l.leased_by, 'worker:') then substr(l.leased_by, 8) else l.lease ->> 'worker_id'
+    end as worker_id,
     case
       when not l.is_plain or l.leased_at is null then null
       when l.version - (l.succeeded_at is not null)::int = 2 then 1  -- nothing was run before a job's second event

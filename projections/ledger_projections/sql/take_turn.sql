@@ -28,4 +28,5 @@ from turns t
 cross join relaxed r
 cross join pg_control_system() as s
 join ledger.cursors c on c.projection = t.projection and c.generation = %(generation)s
-where t.held and r.limited is not null and r.relaxed is not null and r.indexed is not null and r.roomy is not null and r.hurried is not null
+where t.held and r.limited is not null and r.relaxed is not null and r.indexed is not null and r.roomy is not null
+  and r.hurried is not null

@@ -25,8 +25,12 @@ queue_stats_plain as (
     date_bin('1 minute', l.opened_at, 'epoch') as opened,
     date_bin('1 minute', l.leased_at, 'epoch') as leased,
     date_bin('1 minute', l.succeeded_at, 'epoch') as succeeded,
-    case when l.wait_ms is not null then floor(ln(greatest(l.wait_ms, 0.001)) * 11.541560327111707) end as wait_bucket,
-    case when l.duration_ms is not null then floor(ln(greatest(l.duration_ms, 0.001)) * 11.541560327111707) end as run_bucket,
+    case
+      when l.wait_ms is not null then floor(ln(greatest(l.wait_ms, 0.001)) * 11.541560327111707)  -- 8 / ln 2
+    end as wait_bucket,
+    case
+      when l.duration_ms is not null then floor(ln(greatest(l.duration_ms, 0.001)) * 11.541560327111707)
+    end as run_bucket,
     count(*) as count,
     max(l.wait_ms) as wait_max_ms,
     max(l.duration_ms) as run_max_ms
