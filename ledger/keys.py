@@ -20,8 +20,11 @@ MARK = f"{PREFIX}:mark"
 """String: `<job id>:<version>:<microseconds>` of the newest event that was read. A log without it has been rewound."""
 
 WAKE = f"{PREFIX}:wake"
-"""Channel: something was appended. Empty: dispatchers look at once. Else `<job id>:<version>` of each message that was
-added by who appended it, a space between. Best effort, nothing depends on it."""
+"""Channel: something was appended, look at once. Best effort, nothing depends on it."""
+
+TOLD = f"{PREFIX}:told"
+"""Channel: `<job id>:<version>` of each message that was added by who appended it, a space between. Read by dispatchers
+when they look; it wakes nobody."""
 
 
 def stream(queue: str, priority: Priority) -> str:

@@ -161,32 +161,22 @@ def _commands(news: Sequence[News], queues: set[str] | None) -> list[tuple[Any, 
     for each in news:
         place = keys.stream(each.queue, each.priority), keys.hold(each.queue)
         streams.setdefault(place, []).extend((str(each.job_id), each.version, each.attempt, each.type))
-    commands += [("EVAL", _ADD, 2, *place, keys.WAKE, *messages) for place, messages in streams.items()]
+    commands += [("EVAL", _ADD, 2, *place, keys.TOLD, keys.WAKE, *messages) for place, messages in streams.items()]
     if queues is not None:
         commands.append(("PUBLISH", keys.WAKE, b""))
     return commands
 
 
 class Ear:
-    """Calls `wake` when somebody asks for a look, at most once in `pause` seconds, until `close`; and `told`, where
-    there is one, with the names of the messages that clients have added.
+    """Calls `wake` when somebody asks for a look, at most once in `pause` seconds, until `close`.
 
     While Redis is away nobody is woken: whoever uses Redis says so.
     """
 
-    def __init__(
-        self,
-        redis_url: str,
-        stop: threading.Event,
-        wake: Callable[[], None],
-        *,
-        told: Callable[[list[bytes]], None] | None = None,
-        pause: float = 0.0,
-    ) -> None:
+    def __init__(self, redis_url: str, stop: threading.Event, wake: Callable[[], None], *, pause: float = 0.0) -> None:
         self._client = redis.connect(redis_url, longest_block=_LISTEN_FOR, name="ledger-ear")
         self._stop = stop
         self._wake = wake
-        self._told = told
         self._pause = pause
         self._channel: Any = None
         self._thread = threading.Thread(target=self._run, name="ear", daemon=True)
@@ -214,16 +204,10 @@ class Ear:
             self._channel = channel
             channel.subscribe(keys.WAKE)
             while not self._stop.is_set():
-                if not self._hears(channel.get_message(timeout=_LISTEN_FOR)):
+                message = channel.get_message(timeout=_LISTEN_FOR)
+                if message is None or message["data"]:  # a client of an older version says here what it has added
                     continue
                 self._wake()
                 if self._pause and not self._stop.wait(self._pause):
                     while channel.get_message() is not None:
                         pass
-
-    def _hears(self, message: Any) -> bool:
-        """Return whether this asks for a look."""
-        words: bytes = b"" if message is None else message["data"]
-        if words and self._told:
-            self._told(words.split())
-        return message is not None and not words

@@ -93,7 +93,7 @@ class Dispatcher:
         self._limit = batch_size
         """Events the next turn reads at most; 0 passes over the next one, which cannot be read."""
         self._streams = DispatchStreams(redis_url)
-        self.told = Told()
+        self.told = Told(redis_url)
         self._kept: AnyConnection | None = None
         self._cursor: Cursor | None = None
         self._tail = cursors.Tail(end)
@@ -115,6 +115,7 @@ class Dispatcher:
         with self._database.connection() as connection:
             connection.execute(_START)
         self._streams.refuse_eviction()
+        self.told.hear()
 
     def run_once(self) -> bool:
         try:
@@ -145,6 +146,7 @@ class Dispatcher:
 
     def close(self) -> None:
         self._streams.close()
+        self.told.close()
         if self._kept is not None:
             self._kept.close()
 

@@ -112,7 +112,7 @@ class Projector:
 
     def run(self) -> bool:
         """Turn until `stop` is set, then let every turn end; False where one did not in time."""
-        ear = Ear(self._redis_url, self._stop, self._look, told=self.dispatcher.told.add)
+        ear = Ear(self._redis_url, self._stop, self._look)
         ended = run_until_signalled(self.loops, self._stop)
         ear.close()
         self.dispatcher.close()

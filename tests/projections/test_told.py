@@ -30,26 +30,26 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from ledger_projections.dispatch import Dispatcher
+    from ledger_projections.redis_streams import Ready
 
 STREAM = keys.stream("mail", Priority.MEDIUM)
 
 
 class Heard:
-    """What the channel has said: how often it asked for a look, and of which messages it told."""
+    """How often the channel has asked for a look."""
 
     def __init__(self) -> None:
         self.looks = 0
-        self.names: list[bytes] = []
 
     def look(self) -> None:
         self.looks += 1
 
 
 @contextmanager
-def hearing(redis_url: str, **how: Any) -> Iterator[Heard]:
+def hearing(redis_url: str) -> Iterator[Heard]:
     """Channels are common to all tests that run at this time: what is not ours may be among it."""
     heard, stop = Heard(), threading.Event()
-    ear = Ear(redis_url, stop, heard.look, **{"told": heard.names.extend, **how})
+    ear = Ear(redis_url, stop, heard.look)
     with redis.Redis.from_url(redis_url) as client:
         until(lambda: client.publish(keys.WAKE, b""))
     try:
@@ -57,6 +57,15 @@ def hearing(redis_url: str, **how: Any) -> Iterator[Heard]:
     finally:
         stop.set()
         ear.close()
+
+
+@pytest.fixture
+def told(redis_url: str) -> Iterator[Told]:
+    """One that listens from now on."""
+    made = Told(redis_url)
+    made.hear()
+    yield made
+    made.close()
 
 
 @pytest.fixture
@@ -92,6 +101,11 @@ def name(job: UUID, version: int = 1) -> bytes:
     return f"{job}:{version}".encode()
 
 
+def asking(*jobs: UUID) -> list[Ready]:
+    """What a dispatcher that has read of these jobs asks about."""
+    return [ready("mail", 2, Message(job, 1, 1, "")) for job in jobs]
+
+
 def send(ledger: Ledger, **options: Any) -> UUID:
     return ledger.enqueue("email.send", queue="mail", **options)
 
@@ -103,17 +117,17 @@ def test_a_ready_job_is_on_its_stream_before_any_dispatcher_has_looked(dispatche
 
 
 def test_a_dispatcher_that_was_told_does_not_add_it_again(dispatcher, ledger, redis_url):
-    with hearing(redis_url, told=dispatcher.told.add):
-        before = dispatched(redis_url)
-        jobs = [send(ledger) for _ in range(5)]
-        until(lambda: sorted(dispatched(redis_url)) == sorted(before + jobs))
-        until(lambda: not dispatcher.told.others([ready("mail", 2, Message(job, 1, 1, "")) for job in jobs]))
-        drain(dispatcher)
-        assert dispatched(redis_url) == before + jobs
-        assert dispatcher.dispatched == 6
+    before = dispatched(redis_url)
+    jobs = [send(ledger) for _ in range(5)]
+    until(lambda: sorted(dispatched(redis_url)) == sorted(before + jobs))
+    until(lambda: not dispatcher.told.others(asking(*jobs)))
+    drain(dispatcher)
+    assert dispatched(redis_url) == before + jobs
+    assert dispatcher.dispatched == 6
 
 
 def test_one_that_was_not_told_adds_it_twice_and_a_worker_runs_it_once(dispatcher, ledger, lives, redis_url):
+    dispatcher.told.close()
     job = send(ledger)
     until(lambda: job in dispatched(redis_url))
     drain(dispatcher)
@@ -121,25 +135,24 @@ def test_one_that_was_not_told_adds_it_twice_and_a_worker_runs_it_once(dispatche
     assert [len(lives.log.lease([Lease(job, 1, nonce)], "w-1")) for nonce in ("a", "b")] == [1, 0]
 
 
-def test_without_a_stream_nothing_is_added_and_the_dispatchers_are_asked(ledger, redis_url, client):
+def test_without_a_stream_nothing_is_added_and_the_dispatchers_are_asked(ledger, redis_url, client, told):
     with hearing(redis_url) as heard:
         before = heard.looks
         job = send(ledger)
         until(lambda: heard.looks > before)
         ledger.close()
         assert not client.exists(STREAM)
-        assert name(job) not in heard.names
+        assert told.others(asking(job)) == asking(job)
 
 
 def test_a_stream_that_came_back_without_its_messages_is_filled_though_they_were_told(
     dispatcher, ledger, database, redis_url, client
 ):
-    with hearing(redis_url, told=dispatcher.told.add):
-        job = send(ledger)
-        until(lambda: job in dispatched(redis_url))
-        client.flushdb()  # Redis restarted, and empty
-        drain(dispatcher)
-        hurry(dispatcher)
+    job = send(ledger)
+    until(lambda: not dispatcher.told.others(asking(job)))
+    client.flushdb()  # Redis restarted, and empty
+    drain(dispatcher)
+    hurry(dispatcher)
     pool = Database(database)
     fold_all(pool)
     hurry(dispatcher)
@@ -164,7 +177,7 @@ def test_a_message_that_was_told_and_is_not_there_comes_back(dispatcher, lives, 
 def test_it_does_not_overtake_what_a_callers_transaction_has_made(dispatcher, ledger, database, redis_url):
     with psycopg.connect(database) as connection:
         first = send(ledger, connection=connection)
-        with hearing(redis_url, told=dispatcher.told.add) as heard:
+        with hearing(redis_url) as heard:
             connection.commit()
             before = heard.looks
             second = send(ledger)
@@ -246,7 +259,7 @@ def test_redis_that_lets_a_client_do_no_more_than_publish_costs_the_short_cut_on
         admin.acl_setuser("web", enabled=True, nopass=True, commands=["+publish", "+client"], channels=["*"])
         url = private_redis.url.replace("redis://", "redis://web:none@")
         limited = Ledger(database_url=database, redis_url=url)
-        with hearing(private_redis.url, told=other.told.add) as heard:
+        with hearing(private_redis.url) as heard:
             for _ in range(2):
                 before = heard.looks
                 job = send(limited)
@@ -256,9 +269,9 @@ def test_redis_that_lets_a_client_do_no_more_than_publish_costs_the_short_cut_on
         limited.close()
 
 
-def test_what_was_told_long_ago_is_forgotten():
-    told, job = Told(), mint()
-    asked = [ready("mail", 2, Message(job, 1, 1, "t"))]
+def test_what_was_told_long_ago_is_forgotten(told):
+    job = mint()
+    asked = asking(job)
     assert told.others(asked) == asked
     told.add([name(job)])
     assert told.others(asked) == []
@@ -270,15 +283,43 @@ def test_what_was_told_long_ago_is_forgotten():
     assert told.others(asked) == asked
 
 
-def test_who_only_looks_is_not_woken_for_what_is_on_its_stream_already(dispatcher, ledger, redis_url):
-    """As the scheduler, and a dispatcher of a version that knows nothing of it."""
-    with hearing(redis_url, told=None) as heard, hearing(redis_url) as both:
-        job = send(ledger)
-        until(lambda: name(job) in both.names)
-        ledger.waker.wake()
-        before = heard.looks
+def test_nobody_is_woken_for_what_is_on_its_stream_already(database, private_redis):
+    with dispatching(database, private_redis.url) as dispatcher:
+        drain(dispatcher)
+        ledger = Ledger(database_url=database, redis_url=private_redis.url)
+        send(ledger)
         ledger.close()
-        until(lambda: heard.looks >= before)
+        drain(dispatcher)  # which makes the stream
+        with hearing(private_redis.url) as heard:
+            before = heard.looks
+            job = send(ledger)
+            until(lambda: not dispatcher.told.others(asking(job)))
+            assert heard.looks == before
+            ledger.waker.wake()
+            until(lambda: heard.looks == before + 1)
+            ledger.close()
+
+
+def test_nobody_is_woken_by_what_a_client_of_an_older_version_has_added(private_redis):
+    with hearing(private_redis.url) as heard, redis.Redis.from_url(private_redis.url) as older:
+        before = heard.looks
+        older.publish(keys.WAKE, name(mint()))
+        older.publish(keys.WAKE, b"")
+        until(lambda: heard.looks == before + 1)
+
+
+def test_one_whose_connection_is_lost_hears_again(private_redis, monkeypatch):
+    monkeypatch.setattr("ledger_projections.told._PAUSE_WHEN_DOWN", 0.0)
+    job, told = mint(), Told(private_redis.url)
+    told.hear()
+    with redis.Redis.from_url(private_redis.url) as client:
+        (line,) = (each for each in client.client_list() if each["name"] == "ledger-told")
+        client.client_kill_filter(_id=line["id"])
+        told.hear()  # which finds that it is gone
+        told.hear()
+        assert client.publish(keys.TOLD, name(job)) == 1
+        until(lambda: not told.others(asking(job)))
+    told.close()
 
 
 def test_a_dispatcher_does_not_run_after_those_who_are_telling_it(dispatcher, lives):
