@@ -11,6 +11,7 @@ re-anchors the holes when they have changed, as after a restore or a failover.
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,7 @@ from ledger.runtime.statements import statement
 from ledger_projections.projection import Batch, multirange
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from psycopg.types.multirange import Multirange
 
@@ -38,6 +39,11 @@ _DRAWN = Question("drawn", statement("ledger_projections", "select_drawn"))
 _STAND = Question(
     "stand", statement("ledger_projections", "select_stand"), "projections", "versions", "generation", "high"
 )
+
+Marks = Mapping[str, str]
+"""Where the rows of some projections' cursors stood when they were last moved. A hint that saves a look-up; rows are
+told by what is in them, so a wrong one does no harm."""
+_UNKNOWN: Marks = {}
 
 FRESH = 0.3
 """Seconds for which the end of the log, as somebody else has learned it, is good enough for a read model: a little
@@ -59,6 +65,8 @@ class Turn:
     cursor: Cursor
     origin: str
     """System identifier and timeline of the cluster, to which the cursor's horizons belong."""
+    mark: str
+    """Where the cursor's row stands in its table."""
     reanchored: bool
     """The horizons were of another origin and have been taken again; they are not stored yet."""
 
@@ -166,29 +174,34 @@ def create(connection: AnyConnection, projection: str, generation: Generation, v
     connection.execute(_CREATE, parameters)
 
 
-def take(connection: AnyConnection, projection: str, generation: Generation) -> Turn | None:
+def take(connection: AnyConnection, projection: str, generation: Generation, marks: Marks = _UNKNOWN) -> Turn | None:
     """Take the turn; None when somebody else has it or there is no such cursor."""
-    return next(iter(take_some(connection, [projection], generation)), None)
+    return next(iter(take_some(connection, [projection], generation, marks=marks)), None)
 
 
 def take_some(
-    connection: AnyConnection, projections: Sequence[str], generation: Generation, lock_wait: str | None = None
+    connection: AnyConnection,
+    projections: Sequence[str],
+    generation: Generation,
+    lock_wait: str | None = None,
+    marks: Marks = _UNKNOWN,
 ) -> list[Turn]:
     """Take the turns that nobody else has, of those that have a cursor; from then on wait for no lock longer than
     `lock_wait`.
     """
-    wanted = {"projections": list(projections), "generation": generation, "lock_wait": lock_wait}
+    wanted: dict[str, Any] = {"projections": list(projections), "generation": generation, "lock_wait": lock_wait}
+    wanted["marks"] = [marks.get(projection) for projection in projections]
     rows = connection.execute(_TAKE, wanted).fetchall()
     return [_turn(connection, generation, *row) for row in rows]
 
 
 def _turn(connection: AnyConnection, generation: Generation, *row: Any) -> Turn:
-    projection, version, high, old, old_horizon, young, young_horizon, stored_origin, origin = row
+    projection, version, high, old, old_horizon, young, young_horizon, stored_origin, mark, origin = row
     cursor = Cursor(high, Holes(ranges(old), old_horizon), Holes(ranges(young), young_horizon))
     stale = stored_origin != origin
     if stale:
         cursor = cursor.reanchor(current_xid(connection))
-    return Turn(projection, generation, version, cursor, origin, reanchored=stale)
+    return Turn(projection, generation, version, cursor, origin, mark, reanchored=stale)
 
 
 def read(connection: AnyConnection, cursor: Cursor, limit: int) -> Seen:
@@ -217,21 +230,22 @@ def stand(connection: AnyConnection, versions: Mapping[str, int], generation: Ge
     return _STAND.ask(connection, *(each.encode() for each in named)) == 1
 
 
-def move(connection: AnyConnection, turn: Turn, cursor: Cursor) -> None:
+def move(connection: AnyConnection, turn: Turn, cursor: Cursor) -> Marks:
     """Store where the turn's cursor has come to; raise Overtaken when it is not where this turn found it."""
-    move_some(connection, [turn], cursor)
+    return move_some(connection, [turn], cursor)
 
 
-def move_some(connection: AnyConnection, turns: Sequence[Turn], cursor: Cursor) -> None:
+def move_some(connection: AnyConnection, turns: Sequence[Turn], cursor: Cursor) -> Marks:
     """Store where the cursors of these turns, all at the same place, have come to; raise Overtaken when one of them is
-    not where its turn found it.
+    not where its turn found it. Return where their rows stand now.
     """
     first = turns[0]
     if cursor == first.cursor and not any(turn.reanchored for turn in turns):
-        return
+        return {turn.projection: turn.mark for turn in turns}
     parameters: dict[str, Any] = {
         "projections": [turn.projection for turn in turns],
         "versions": [turn.version for turn in turns],
+        "marks": [turn.mark for turn in turns],
         "generation": first.generation,
         "expected_high": first.cursor.high,
         "high": cursor.high,
@@ -241,8 +255,10 @@ def move_some(connection: AnyConnection, turns: Sequence[Turn], cursor: Cursor) 
         "young_horizon": cursor.young.horizon,
         "origin": first.origin,
     }
-    if connection.execute(_MOVE, parameters).rowcount < len(turns):
+    moved = connection.execute(_MOVE, parameters).fetchall()
+    if len(moved) < len(turns):
         raise Overtaken
+    return dict(moved)
 
 
 def current_xid(connection: AnyConnection) -> int:

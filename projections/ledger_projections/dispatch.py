@@ -54,6 +54,10 @@ as much as reading a thousand events, and nobody waits for it."""
 CHECK_INTERVAL = 1.0
 """Seconds after which an idle dispatcher looks whether Redis is still what it was."""
 RECONCILE_INTERVAL = 5.0
+"""Seconds between two looks for messages that are gone, at least."""
+RECONCILE_SHARE = 0.02
+"""Of the time, at most, that such looks take: while a snapshot is held open, jobs that were ready once stay in the
+index of ready jobs, and every look goes through all of them."""
 
 _LITTLE = 50
 """Events that a glance takes in."""
@@ -96,6 +100,7 @@ class Dispatcher:
         self.told = Told(redis_url)
         self._kept: AnyConnection | None = None
         self._cursor: Cursor | None = None
+        self._marks: cursors.Marks = {}
         self._tail = cursors.Tail(end)
         self._expected = False
         self._was_full = False
@@ -184,7 +189,7 @@ class Dispatcher:
             jobs = self.told.others(found.ready)
             if was_active := self._is_active:
                 self._add(jobs, more=found.full)
-            turn = cursors.take(connection, self.name, "live")
+            turn = cursors.take(connection, self.name, "live", self._marks)
             self._is_active = turn is not None and turn.cursor == cursor
             if turn is None or not self._is_active:
                 self._cursor = None
@@ -194,7 +199,7 @@ class Dispatcher:
             if not self._streams.intact:
                 return True  # the next turn asks what has become of Redis, and this batch comes again
             moved = found.advance(cursor, cursors.current_xid(connection) if found.gaps else 0)
-            cursors.move(connection, turn, moved)
+            self._marks = cursors.move(connection, turn, moved)
         if not self._limit:
             log.error("an event cannot be read and is not dispatched", position=found.high, late=found.late)
         self._limit = min(self._limit * 2 or 1, self._batch_size * (1 if found.ready else QUIET_BATCH))
@@ -249,9 +254,12 @@ class Dispatcher:
 
     def _reconcile(self, connection: AnyConnection) -> None:
         """Look for the oldest ready jobs in Redis; add the few that are gone, or refill when they are many."""
-        self._reconcile_at = time.monotonic() + RECONCILE_INTERVAL
+        began = time.monotonic()
+        self._reconcile_at = began + RECONCILE_INTERVAL
         self._streams.identify()
         wanted = dispatch_repair.sample(connection)
+        took = time.monotonic() - began
+        self._reconcile_at = began + max(RECONCILE_INTERVAL, took / RECONCILE_SHARE)
         self._streams.ensure(sorted({job.stream for job in wanted}))
         absent = self._streams.absent(wanted)
         if dispatch_repair.is_great_loss(wanted, absent):

@@ -86,6 +86,7 @@ class Engine:
         self._projections = {projection.name: projection for projection in projections}
         self._batch_size = batch_size
         self._place: Cursor | None = None
+        self._marks: dict[str, str] = {}
         self._trusted_until = 0.0
         self._tail = cursors.Tail(end)
         self._apart: list[Engine] = []
@@ -159,7 +160,7 @@ class Engine:
         lock_wait = LOCK_WAIT if self.generation == "live" else None
         taken = [
             turn
-            for turn in cursors.take_some(connection, list(self._projections), self.generation, lock_wait)
+            for turn in cursors.take_some(connection, list(self._projections), self.generation, lock_wait, self._marks)
             if turn.version == self._projections[turn.projection].version
         ]
         places: dict[Cursor, list[Turn]] = {}
@@ -185,7 +186,7 @@ class Engine:
             projections = [self._projections[turn.projection] for turn in turns]
             apply(connection, projections, self.generation, seen.batch())
         moved = cursors.after(connection, place, seen)
-        cursors.move_some(connection, turns, moved)
+        self._marks |= cursors.move_some(connection, turns, moved)
         return moved, seen
 
     def _run_apart(self) -> bool:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
-from ledger_projections import engine
+from ledger_projections import cursors, engine
 from ledger_projections.builtin import PROJECTIONS
 from ledger_projections.engine import Engine
 from ledger_projections.filters import ExecutionFilter, JobFilter
@@ -16,6 +16,7 @@ from ledger_projections.paging import Place
 from ledger_projections.projection import HIGHEST, LOWEST, Batch, folding, folding_lives
 from ledger_projections.selects import compiled, ordered_attempts, ordered_jobs
 
+from ledger.cursor import Cursor
 from ledger.events import Priority
 from ledger.runtime.database import Database
 from ledger.runtime.statements import statement
@@ -159,3 +160,29 @@ def test_statistics_read_the_minutes_of_their_window_and_count_nothing(filled):
         nodes = plan(filled, statement("ledger_projections", "queries/select_stats"), {})
     assert any("minute >" in node.get("Index Cond", "") for node in nodes)
     assert {node["Relation Name"] for node in nodes if "Relation Name" in node} == {"attempt_minutes", "queue_counts"}
+
+
+def test_under_a_snapshot_held_open_a_turn_finds_its_cursor_where_the_last_one_left_it(filled, database):
+    """A look-up by key goes through the row's former versions, which cannot be removed: one a turn since it was taken."""
+
+    def blocks(marks: cursors.Marks) -> int:
+        wanted = {"projections": ["jobs"], "generation": "live", "lock_wait": None, "marks": [marks.get("jobs")]}
+        explain = b"explain (analyze, buffers, format json) " + statement("ledger_projections", "take_turn")
+        row = filled.execute(explain, wanted, prepare=False).fetchone()
+        return row[0][0]["Plan"]["Shared Hit Blocks"]
+
+    with psycopg.connect(database) as holder:
+        holder.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        holder.execute("select from ledger.cursors")
+        marks: cursors.Marks = {}
+        for _ in range(2000):
+            with filled.transaction():
+                turn = cursors.take(filled, "jobs", "live", marks)
+                assert turn is not None
+                moved = Cursor(turn.cursor.high + 1, turn.cursor.old, turn.cursor.young)
+                marks = cursors.move(filled, turn, moved)
+        found, looked_for = blocks(marks), blocks({})
+        assert found * 3 < looked_for, (found, looked_for)
+        wrong = {"jobs": "(0,1)"}  # of another version of the row, or of another row
+        with filled.transaction():
+            assert cursors.take(filled, "jobs", "live", wrong) == cursors.take(filled, "jobs", "live", marks)

@@ -52,6 +52,7 @@ def hearing(redis_url: str) -> Iterator[Heard]:
     ear = Ear(redis_url, stop, heard.look)
     with redis.Redis.from_url(redis_url) as client:
         until(lambda: client.publish(keys.WAKE, b""))
+    until(lambda: heard.looks)
     try:
         yield heard
     finally:
