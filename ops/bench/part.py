@@ -105,12 +105,21 @@ def _allocating(_: Job, servers: Servers, sizes: Sizes, place: Path) -> dict[str
 def _grown(job: Job, servers: Servers, sizes: Sizes, place: Path) -> dict[str, Any]:
     (name,) = job.measures
     with Session(PEERS[job.peer], PLAIN, servers, place) as session:
-        return GROWTH[name](session, sizes)
+        figures = GROWTH[name](session, sizes)
+    return growth.beside(name, figures, _fresh_again(job, servers, sizes, place))
 
 
-def _log(_: Job, servers: Servers, sizes: Sizes, place: Path) -> dict[str, Any]:
+def _log(job: Job, servers: Servers, sizes: Sizes, place: Path) -> dict[str, Any]:
     with Session(PEERS["ledger"], PLAIN, servers, place, [web.ORDER]) as session:
-        return biglog.measure(session, sizes)
+        figures = biglog.measure(session, sizes)
+    return growth.beside("old_events", figures, _fresh_again(job, servers, sizes, place))
+
+
+def _fresh_again(job: Job, servers: Servers, sizes: Sizes, place: Path) -> growth.Drained:
+    own = place / "again"
+    own.mkdir()
+    with Session(PEERS[job.peer], PLAIN, servers, own) as session:
+        return growth.drain(session, sizes.drained)
 
 
 GROWTH = {"backlog": growth.backlog, "snapshot": growth.snapshot}

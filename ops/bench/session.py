@@ -118,8 +118,12 @@ class Session:
 
     def await_started(self, first: int, count: int) -> None:
         """Wait until all these jobs have started; raise Failure when nothing moves any more."""
+        self.await_some(first, count, count)
+
+    def await_some(self, first: int, count: int, wanted: int) -> None:
+        """Wait until so many of these jobs have started; raise Failure when nothing moves any more."""
         missing, moved = count, time.monotonic()
-        while missing:
+        while missing > count - wanted:
             self.watch(0.02)
             now = self.started.missing(first, count)
             if now < missing:

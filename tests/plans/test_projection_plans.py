@@ -163,7 +163,7 @@ def test_statistics_read_the_minutes_of_their_window_and_count_nothing(filled):
 
 
 def test_under_a_snapshot_held_open_a_turn_finds_its_cursor_where_the_last_one_left_it(filled, database):
-    """A look-up by key goes through the row's former versions, which cannot be removed: one a turn since it was taken."""
+    """A look-up by key goes through the former versions of the row, which cannot be removed: one a turn."""
 
     def blocks(marks: cursors.Marks) -> int:
         wanted = {"projections": ["jobs"], "generation": "live", "lock_wait": None, "marks": [marks.get("jobs")]}
