@@ -49,8 +49,8 @@ log = structlog.get_logger()
 BATCH_SIZE = 1000
 """Events a turn: a few milliseconds of work, so the first message never waits long for the last."""
 QUIET_BATCH = 4
-"""How many times as many after a turn with nothing to dispatch, as while workers drain what is in Redis: a turn costs
-as much as reading a thousand events, and nobody waits for it."""
+"""How many times as many after a turn with nothing to dispatch, as while workers drain what is in Redis, or clients
+bring their messages themselves: a turn costs as much as reading a thousand events, and nobody waits for it."""
 CHECK_INTERVAL = 1.0
 """Seconds after which an idle dispatcher looks whether Redis is still what it was."""
 RECONCILE_INTERVAL = 5.0
@@ -202,7 +202,7 @@ class Dispatcher:
             self._marks = cursors.move(connection, turn, moved)
         if not self._limit:
             log.error("an event cannot be read and is not dispatched", position=found.high, late=found.late)
-        self._limit = min(self._limit * 2 or 1, self._batch_size * (1 if found.ready else QUIET_BATCH))
+        self._limit = min(self._limit * 2 or 1, self._batch_size * (1 if jobs else QUIET_BATCH))
         self._cursor = moved
         self._tail.has_reached(moved.high)
         self.dispatched += len(found.ready)
