@@ -11,6 +11,7 @@ and no stream is made without its consumer group.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from itertools import groupby
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
@@ -48,7 +49,13 @@ class Ready(msgspec.Struct, frozen=True):
 
 
 def ready(queue: str, priority: int, message: Message) -> Ready:
-    return Ready(queue, keys.stream(queue, Priority(priority)), message)
+    return Ready(queue, _stream(queue, priority), message)
+
+
+@lru_cache(maxsize=1024)
+def _stream(queue: str, priority: int) -> str:
+    """Asked for every job, of which most belong on the same few."""
+    return keys.stream(queue, Priority(priority))
 
 
 class DispatchStreams:
