@@ -18,7 +18,7 @@ from uuid import UUID
 from ledger.cursor import Cursor, Holes
 from ledger.runtime.statements import statement
 from ledger_projections import cursors, engine
-from ledger_projections.projection import SCHEMAS, Batch, multirange
+from ledger_projections.projection import SCHEMAS, Batch
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -80,8 +80,7 @@ def plan(connection: AnyConnection, projections: Sequence[Projection]) -> None:
         begun = cursors.after(connection, place, cursors.read(connection, place, _EVERYTHING))
         for turn in turns:
             cursors.move(connection, turn, begun)
-        parameters = {"projections": [turn.projection for turn in turns], "high": begun.high}
-        connection.execute(_PLAN, {**parameters, "holes": multirange(begun.holes), "slices": SLICES})
+        connection.execute(_PLAN, {"projections": [turn.projection for turn in turns], "slices": SLICES})
 
 
 def _begin(connection: AnyConnection, projection: Projection) -> Turn:

@@ -1,13 +1,12 @@
 -- Makes the shares of some rebuilds: each partition that holds something to fold, in slices of time, so that it too can be
 -- folded in parallel.
 --   projections   which begin at the same place
---   high, holes   what there is to fold: every position up to `high` but for the holes; a set that never changes again
 --   slices        how many a partition is cut into, at most
--- Counting visits every partition once.
+-- To be run in the snapshot in which that place was read: what it shows is what there is to fold, a set that never changes
+-- again. So it is counted in the partitions' keys alone, a slice at a time.
 with bounds as materialized (
   select
     p.partition,
-    to_regclass(format('ledger.%%I', p.partition)) as place,
     p.born_from,
     p.born_to,
     array(
@@ -25,17 +24,22 @@ with bounds as materialized (
     order by e.job_id desc limit 1
   ) as last
 ),
-counted as (
-  select b.place, width_bucket(e.job_id, b.cuts) as slice, count(*) as total
-  from ledger.events e
-  join bounds b on b.place = e.tableoid
-  where e.position <= %(high)s and not e.position <@ %(holes)s::int8multirange
-  group by 1, 2
+slices as materialized (
+  select
+    b.partition || '/' || n as partition,
+    coalesce(b.cuts[n], b.born_from) as born_from,
+    coalesce(b.cuts[n + 1], b.born_to) as born_to
+  from bounds b
+  cross join generate_series(0, %(slices)s::int - 1) as n
+),
+counted as materialized (
+  select
+    s.partition, s.born_from, s.born_to,
+    (select count(*) from ledger.events e where e.job_id >= s.born_from and e.job_id < s.born_to) as total
+  from slices s
 )
 insert into ledger.rebuild_shares (projection, partition, born_from, born_to, total)
-select
-  name, b.partition || '/' || c.slice, coalesce(b.cuts[c.slice], b.born_from), coalesce(b.cuts[c.slice + 1], b.born_to),
-  c.total
+select name, c.partition, c.born_from, c.born_to, c.total
 from counted c
-join bounds b on b.place = c.place
 cross join unnest(%(projections)s::text[]) as name
+where c.total > 0
