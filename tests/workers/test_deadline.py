@@ -42,7 +42,8 @@ def test_a_run_is_cut_by_the_deadline_and_fails_for_good(ledger: Ledger) -> None
         assert told.wait(30)
     assert (job.state, job.death.reason, job.failure.error_type) == ("dead", "permanent", "DeadlineExceeded")
     assert deadline <= job.completed_at < deadline + timedelta(seconds=2)
-    assert limits[0] < timedelta(seconds=1.5)
+    # What was left, not the usual 300 s. Clocks are compared by asking, which takes a busy machine its time.
+    assert limits[0] < timedelta(seconds=2.5)
 
 
 def test_the_nearer_of_timeout_and_deadline_cuts(ledger: Ledger) -> None:
